@@ -1,0 +1,216 @@
+"""A gateway in memory, with the manners of a real one: it repeats itself, forgets, lags, times out.
+
+It keeps its own ledger of pages and transactions, so a test can ask what really happened. Its notifications are signed
+over the whole body; with `Confirm.ALWAYS` in its traits the core treats them as unproved hints all the same.
+"""
+
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import TypeVar
+
+import attrs
+
+from payments_core.errors import GatewayTimeout, GatewayUnavailable, MalformedNotification, NotAuthentic
+from payments_core.money import Money
+from payments_core.observations import Observation, Unknown
+from payments_core.orders import Order
+from payments_core.payment import Attempt
+from payments_core.policy import GatewayTraits
+from payments_core.ports import Foreign, Genuine, PageClosing, PageOpened, PageRefused, PageReply, PageTaken
+from payments_core.states import Signal
+
+__all__ = ["MemoryGateway", "Page", "Transaction"]
+
+Answer = TypeVar("Answer")
+
+_UNPAID_ENDS = frozenset({Signal.DENIED, Signal.CANCELLED, Signal.EXPIRED, Signal.FAILED})
+
+
+@attrs.frozen
+class Transaction:
+    """One try of a buyer; `words` are the states it went through, newest last."""
+
+    transaction_id: str
+    provider_order_id: str
+    amount: Money
+    method: str
+    words: tuple[Signal, ...]
+    refunded: Money
+
+    @property
+    def is_over(self) -> bool:
+        """Ended without money."""
+        return self.words[-1] in _UNPAID_ENDS
+
+
+@attrs.define
+class Page:
+    """One payable page; a token that was replaced is worth nothing."""
+
+    provider_order_id: str
+    amount: Money
+    token: str
+    is_gone: bool = False
+
+
+@attrs.define
+class MemoryGateway:
+    """The `Gateway` port, with a ledger, and a buyer's and a saboteur's side.
+
+    The saboteur's side are the plain fields: answers that get lost, calls that fail, readings that lag.
+    """
+
+    name: str = "memory"
+    traits: GatewayTraits = attrs.field(factory=GatewayTraits)
+    secret: bytes = attrs.field(default=b"memory-secret", repr=False)
+    pages: dict[str, Page] = attrs.field(factory=dict)
+    transactions: dict[str, Transaction] = attrs.field(factory=dict)
+    calls: list[str] = attrs.field(factory=list)
+    lost_answers: int = 0
+    """So many of the next calls take effect and are not answered."""
+    refused_calls: int = 0
+    """So many of the next calls fail before they take effect."""
+    refuse_pages: bool = False
+    lag: int = 0
+    """A reading shows a transaction as it was so many states ago."""
+    unreachable: bool = False
+
+    # ── the port ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def authenticate(self, body: bytes, headers: Mapping[str, str]) -> Genuine | Foreign:
+        """What the bytes say, once their signature is proved."""
+        if b"transaction_id" not in body:
+            raise MalformedNotification("no transaction_id")
+        signature = hmac.new(self.secret, body, sha256).hexdigest()
+        if not hmac.compare_digest(headers.get("signature", "").encode(), signature.encode()):
+            raise NotAuthentic("the signature is wrong")
+        return Genuine(self.observe(body))
+
+    def observe(self, body: bytes) -> Observation:
+        """What a notification says."""
+        fields = json.loads(body)
+        word, currency = fields["status"], fields["currency"]
+        known = word in Signal._value2member_map_
+        return Observation(
+            provider=self.name,
+            provider_order_id=fields["order_id"],
+            transaction_id=fields["transaction_id"],
+            meaning=Signal(word) if known else Unknown(word),
+            amount=Money.of(fields["amount_minor"], currency),
+            method=fields["method"],
+            refunded=Money.of(fields["refunded_minor"], currency),
+            ends_page=word in ("expired", "cancelled") and fields["method"] != "card",
+        )
+
+    def refuse_unsayable(self, order: Order) -> None:
+        """This wire can say every amount."""
+
+    def page_request(self, order: Order, attempt: Attempt) -> str:  # noqa: ARG002 - the amount is the attempt's
+        """The body that opens this attempt."""
+        return json.dumps({"order_id": attempt.provider_order_id, "amount_minor": attempt.amount.amount_minor})
+
+    async def open_page(self, attempt: Attempt) -> PageReply:
+        """Send the stored request; the same order id again replaces the token until a buyer chose a method."""
+        return self._call("open", lambda: self._open(attempt))
+
+    async def close_page(self, attempt: Attempt) -> PageClosing:
+        """End the page named by the attempt's token."""
+        return self._call("close", lambda: self._close(attempt))
+
+    async def read(self, reference: str) -> Observation | None:
+        """The transaction of this id, or the newest one of this order id."""
+        return self._call("read", lambda: self._read(reference))
+
+    async def cancel(self, transaction_id: str) -> None:
+        """Cancel a transaction that has not settled; anything else is refused without a word."""
+        self._call("cancel", lambda: self._cancel(transaction_id))
+
+    def _call(self, name: str, effect: Callable[[], Answer]) -> Answer:
+        self.calls.append(name)
+        if self.unreachable or self.refused_calls:
+            self.refused_calls = max(0, self.refused_calls - 1)
+            raise GatewayUnavailable("503")
+        answer = effect()
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise GatewayTimeout("no answer in time")
+        return answer
+
+    def _open(self, attempt: Attempt) -> PageReply:
+        if attempt.request is None:
+            raise ValueError("a request is stored before it is sent")
+        if self.refuse_pages:
+            return PageRefused(("this gateway refuses",))
+        order_id = json.loads(attempt.request)["order_id"]
+        page = self.pages.get(order_id)
+        if page is not None and (page.is_gone or self._tries(order_id)):
+            return PageTaken()
+        token = f"token-{order_id}-{len(self.calls)}"
+        self.pages[order_id] = Page(order_id, attempt.amount, token)
+        return PageOpened(token, f"https://pay.example/{token}")
+
+    def _close(self, attempt: Attempt) -> PageClosing:
+        page = self.pages.get(attempt.provider_order_id)
+        if page is None or page.token != attempt.token:
+            return PageClosing.GONE
+        if not page.is_gone and any(not t.is_over for t in self._tries(attempt.provider_order_id)):
+            return PageClosing.IN_PROGRESS
+        page.is_gone = True
+        return PageClosing.GONE
+
+    def _read(self, reference: str) -> Observation | None:
+        tries = self._tries(reference)
+        transaction = self.transactions.get(reference) or (tries[-1] if tries else None)
+        return self.observe(self._body(transaction, lag=self.lag)) if transaction else None
+
+    def _cancel(self, transaction_id: str) -> None:
+        transaction = self.transactions.get(transaction_id)
+        if transaction is not None and not transaction.is_over and transaction.words[-1] is not Signal.SETTLED:
+            self.becomes(transaction_id, Signal.CANCELLED)
+
+    def _tries(self, order_id: str) -> list[Transaction]:
+        return [t for t in self.transactions.values() if t.provider_order_id == order_id]
+
+    # ── the buyer's side ──────────────────────────────────────────────────────────────────────────────────────────
+    def buyer_tries(self, token: str, outcome: Signal, *, method: str = "bank_transfer") -> str:
+        """The transaction id of a buyer's try on the page of this token.
+
+        Errors: ValueError when the page cannot be paid.
+        """
+        page = next((p for p in self.pages.values() if p.token == token and not p.is_gone), None)
+        if page is None:
+            raise ValueError(f"{token} is no page that can be paid")
+        transaction_id = f"tx-{len(self.transactions) + 1}-{page.provider_order_id}"
+        nothing = Money(0, page.amount.currency)
+        self.transactions[transaction_id] = Transaction(
+            transaction_id, page.provider_order_id, page.amount, method, (outcome,), nothing
+        )
+        return transaction_id
+
+    def becomes(self, transaction_id: str, word: Signal, *, refunded: Money | None = None) -> None:
+        """The transaction has moved on."""
+        was = self.transactions[transaction_id]
+        self.transactions[transaction_id] = attrs.evolve(
+            was, words=(*was.words, word), refunded=refunded or was.refunded
+        )
+
+    def notification(self, transaction_id: str, **changes: object) -> tuple[bytes, dict[str, str]]:
+        """Body and headers of what the gateway would send now; `changes` forge fields under a genuine signature."""
+        fields = {**json.loads(self._body(self.transactions[transaction_id])), **changes}
+        body = json.dumps(fields).encode()
+        return body, {"signature": hmac.new(self.secret, body, sha256).hexdigest()}
+
+    def _body(self, transaction: Transaction, *, lag: int = 0) -> bytes:
+        word = transaction.words[max(0, len(transaction.words) - 1 - lag)]
+        return json.dumps(
+            {
+                "order_id": transaction.provider_order_id,
+                "transaction_id": transaction.transaction_id,
+                "status": word.value,
+                "amount_minor": transaction.amount.amount_minor,
+                "currency": transaction.amount.currency.code,
+                "method": transaction.method,
+                "refunded_minor": transaction.refunded.amount_minor,
+            }
+        ).encode()

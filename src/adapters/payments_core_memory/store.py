@@ -1,0 +1,180 @@
+"""The store in memory: one writer at a time, copies inside a transaction, versions checked when it is saved."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import attrs
+
+from payments_core.decide import Verdict
+from payments_core.errors import StaleWrite
+from payments_core.facts import Event
+from payments_core.orders import OrderStatus
+from payments_core.payment import Payment
+from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey
+from payments_core_memory.orders import MemoryOrders
+
+__all__ = ["MemoryStore"]
+
+
+@attrs.define
+class _Payments:
+    rows: dict[str, Payment] = attrs.field(factory=dict)
+    events: dict[str, list[Event]] = attrs.field(factory=dict)
+    bound: dict[tuple[str, str, str], str] = attrs.field(factory=dict)
+
+    def copy(self) -> "_Payments":
+        return _Payments(dict(self.rows), {key: list(value) for key, value in self.events.items()}, dict(self.bound))
+
+    async def lock(self, payment_ids: Collection[str]) -> dict[str, Payment]:
+        return await self.load(payment_ids)
+
+    async def load(self, payment_ids: Collection[str]) -> dict[str, Payment]:
+        return {key: self.rows[key] for key in sorted(payment_ids) if key in self.rows}
+
+    async def save(self, changes: Sequence[Change]) -> dict[str, Payment]:
+        saved = {}
+        for change in changes:
+            payment_id = change.after.payment_id
+            known = self.rows.get(payment_id)
+            if (known.version if known else None) != (change.before.version if change.before else None):
+                raise StaleWrite(f"payment {payment_id} was changed by somebody else")
+            stored = attrs.evolve(change.after, version=(known.version if known else 0) + 1)
+            self.rows[payment_id] = saved[payment_id] = stored
+            self.events.setdefault(payment_id, []).extend(change.events)
+        return saved
+
+    async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:
+        for payment_id in payment_ids:
+            if payment_id in self.rows:
+                row = self.rows[payment_id]
+                self.rows[payment_id] = attrs.evolve(row, reading_number=row.reading_number + 1)
+        return {key: self.rows[key].reading_number for key in payment_ids if key in self.rows}
+
+    async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
+        return [event for event in self.events.get(payment_id, []) if event.sequence > after][:limit]
+
+    async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
+        return self.bound.setdefault((provider, account, transaction_id), payment_id) == payment_id
+
+
+@attrs.define
+class _Inbox:
+    rows: dict[NotificationKey, Kept] = attrs.field(factory=dict)
+
+    def copy(self) -> "_Inbox":
+        return _Inbox(dict(self.rows))
+
+    async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
+        answer: dict[NotificationKey, Kept] = {}
+        for notification in notifications:
+            key = notification.key
+            known = self.rows.get(key)
+            fresh = known is None or (key in answer and answer[key].fresh)
+            times = known.times + 1 if known else 1
+            kept = attrs.evolve(known, times=times) if known else Kept(notification=notification, verdict=Verdict.STALE)
+            self.rows[key] = kept
+            answer[key] = attrs.evolve(kept, fresh=fresh)
+        return answer
+
+    async def update(self, kept: Sequence[Kept]) -> None:
+        for item in kept:
+            says_no_more = attrs.evolve(item.notification, says=None)
+            self.rows[item.notification.key] = attrs.evolve(item, fresh=False, notification=says_no_more)
+
+    async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
+        return [
+            kept
+            for kept in self.rows.values()
+            if kept.verdict is Verdict.WAITING
+            and kept.notification.key.shard == payment_id
+            and kept.notification.transaction_id == transaction_id
+        ]
+
+    async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
+        return [kept for key, kept in self.rows.items() if key in set(keys)]
+
+
+@attrs.define
+class _Unit:
+    payments: _Payments
+    inbox: _Inbox
+    orders: MemoryOrders
+    committed: bool = False
+
+    async def commit(self) -> None:
+        self.committed = True
+
+    async def claim_due(self, kind: DueKind, *, now: datetime, until: datetime, limit: int) -> list[Due]:
+        found = sorted(self._due(kind), key=lambda pair: pair[0])
+        claimed = [due for at, due in found if at <= now][:limit]
+        for due in claimed:
+            self._lease(due, until)
+        return claimed
+
+    def _due(self, kind: DueKind) -> Iterator[tuple[datetime, Due]]:
+        match kind:
+            case DueKind.NOTIFICATION:
+                for key, kept in self.inbox.rows.items():
+                    if kept.check_at:
+                        yield kept.check_at, Due(kind, key.shard, key=key)
+            case DueKind.ORDER:
+                for order in self.orders.orders.values():
+                    if order.status is OrderStatus.PENDING and order.payment_id is None:
+                        yield order.expires_at, Due(kind, order.order_id)
+            case _:
+                for payment in self.payments.rows.values():
+                    yield from _due_in(payment, kind)
+
+    def _lease(self, due: Due, until: datetime) -> None:
+        if due.kind is DueKind.NOTIFICATION and due.key is not None:
+            self.inbox.rows[due.key] = attrs.evolve(self.inbox.rows[due.key], check_at=until)
+            return
+        if due.kind is DueKind.ORDER:
+            return  # giving an order up is one transaction, which looks at the time again
+        payment = self.payments.rows[due.id]
+        if due.kind is DueKind.DEADLINE:
+            payment = attrs.evolve(payment, deadline_at=until)
+        elif due.kind is DueKind.ATTEMPT:
+            payment = payment.with_attempt(attrs.evolve(payment.attempt(int(due.part)), check_at=until))
+        elif charge := payment.charge(due.part):
+            payment = payment.with_charge(attrs.evolve(charge, check_at=until))
+        self.payments.rows[due.id] = payment
+
+
+def _due_in(payment: Payment, kind: DueKind) -> Iterator[tuple[datetime, Due]]:
+    if kind is DueKind.DEADLINE and payment.deadline_at:
+        yield payment.deadline_at, Due(kind, payment.payment_id)
+    if kind is DueKind.ATTEMPT:
+        for attempt in payment.attempts:
+            if attempt.check_at:
+                yield attempt.check_at, Due(kind, payment.payment_id, str(attempt.number))
+    if kind is DueKind.CHARGE:
+        for charge in payment.charges:
+            if charge.check_at:
+                yield charge.check_at, Due(kind, payment.payment_id, charge.transaction_id)
+
+
+@attrs.define
+class MemoryStore:
+    """Payments, notifications and orders of one process."""
+
+    payments: _Payments = attrs.field(factory=_Payments)
+    inbox: _Inbox = attrs.field(factory=_Inbox)
+    orders: MemoryOrders = attrs.field(factory=MemoryOrders)
+    _writer: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[_Unit]:
+        """A unit of work that writes; one at a time, and all or nothing."""
+        async with self._writer:
+            unit = _Unit(self.payments.copy(), self.inbox.copy(), self.orders.copy())
+            yield unit
+            if unit.committed:
+                self.payments, self.inbox, self.orders = unit.payments, unit.inbox, unit.orders
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[_Unit]:
+        """A unit of work that only reads."""
+        yield _Unit(self.payments.copy(), self.inbox.copy(), self.orders.copy())

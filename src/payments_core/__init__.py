@@ -1,0 +1,75 @@
+"""Payments done once: a shop's order gets paid exactly once, whatever gateway, network, customer and servers do.
+
+The pure part is plain functions on frozen values: `plan_pay`, `decide_hint`, `decide_reading`, `status`.
+The use cases are `async def` over the protocols in `payments_core.ports`; `PaymentService` wires them.
+What is not exported here is private.
+"""
+
+from payments_core.commands import AskCharge, AskPage, CancelCharge, ClosePage, Command, commands_between
+from payments_core.decide import Reading, Verdict, decide_hint, decide_reading, still_wants
+from payments_core.errors import PaymentsError
+from payments_core.facts import Event, Fact, FactType, facts_between
+from payments_core.money import Currency, Money
+from payments_core.observations import Nothing, Observation, Unknown
+from payments_core.orders import Customer, Item, Order, OrderStatus, Shipping
+from payments_core.pages import PageWish, new_payment, page_opened, plan_cancel, plan_deadline, plan_pay
+from payments_core.payment import Attempt, AttemptState, Case, Charge, Payment, Refund
+from payments_core.policy import GatewayTraits, LatePayment, Policy
+from payments_core.service import ErrandList, PaymentService
+from payments_core.states import TRANSITIONS, CaseKind, ChargeState, Confirm, Signal
+from payments_core.status import STATUS_ROWS, PaymentStatus, order_status, status
+
+__all__ = [
+    "STATUS_ROWS",
+    "TRANSITIONS",
+    "AskCharge",
+    "AskPage",
+    "Attempt",
+    "AttemptState",
+    "CancelCharge",
+    "Case",
+    "CaseKind",
+    "Charge",
+    "ChargeState",
+    "ClosePage",
+    "Command",
+    "Confirm",
+    "Currency",
+    "Customer",
+    "ErrandList",
+    "Event",
+    "Fact",
+    "FactType",
+    "GatewayTraits",
+    "Item",
+    "LatePayment",
+    "Money",
+    "Nothing",
+    "Observation",
+    "Order",
+    "OrderStatus",
+    "PageWish",
+    "Payment",
+    "PaymentService",
+    "PaymentStatus",
+    "PaymentsError",
+    "Policy",
+    "Reading",
+    "Refund",
+    "Shipping",
+    "Signal",
+    "Unknown",
+    "Verdict",
+    "commands_between",
+    "decide_hint",
+    "decide_reading",
+    "facts_between",
+    "new_payment",
+    "order_status",
+    "page_opened",
+    "plan_cancel",
+    "plan_deadline",
+    "plan_pay",
+    "status",
+    "still_wants",
+]

@@ -1,0 +1,137 @@
+"""One charge and one message: what the charge becomes, and what the two disagree about.
+
+Amounts here only ever grow towards what the gateway reports as a total, so a repeated or late message changes nothing;
+the one exception is a refund that a gateway takes back.
+"""
+
+from datetime import datetime
+
+import attrs
+
+from payments_core.money import Money
+from payments_core.observations import Observation, RefundNews
+from payments_core.payment import Attempt, Charge, Decline
+from payments_core.states import MONEY, CaseKind, ChargeState, Signal
+
+__all__ = ["after_message", "compare", "money_news"]
+
+_DECLINED = frozenset({ChargeState.DENIED, ChargeState.FAILED})
+_SPEAKS_OF_MONEY = frozenset({Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED})
+
+
+def compare(attempt: Attempt, charge: Charge | None, message: Observation) -> frozenset[CaseKind]:
+    """What of amount, currency, merchant and mode differs; what a message leaves out is not compared.
+
+    A smaller captured amount agrees when a reading of this transaction showed a hold first: a partial capture.
+    """
+    faults = set()
+    if message.amount is not None and message.amount.currency != attempt.amount.currency:
+        faults.add(CaseKind.CURRENCY_MISMATCH)
+    elif not _amount_agrees(attempt, charge, message):
+        faults.add(CaseKind.AMOUNT_MISMATCH)
+    if _differs(attempt.merchant_id, message.merchant_id) or _differs(attempt.live, message.live):
+        faults.add(CaseKind.MERCHANT_MISMATCH)
+    return frozenset(faults)
+
+
+def _amount_agrees(attempt: Attempt, charge: Charge | None, message: Observation) -> bool:
+    if message.amount is None:  # money that does not say how much cannot be the first thing we hear
+        return charge is not None or message.meaning not in _SPEAKS_OF_MONEY
+    captured = message.meaning in (Signal.CAPTURED, Signal.SETTLED)
+    held_before = charge is not None and charge.authorized_by_reading
+    return message.amount == attempt.amount or (captured and held_before and message.amount < attempt.amount)
+
+
+def _differs(ours: object, theirs: object) -> bool:
+    return ours is not None and theirs is not None and ours != theirs
+
+
+def after_message(
+    charge: Charge | None, attempt: Attempt, message: Observation, to: ChargeState, now: datetime, *, by_reading: bool
+) -> Charge:
+    """The charge in state `to`, with the amounts and the faults this message gives it.
+
+    A void that we asked for is a refund of the whole: the charge stays captured, and all of it is refunded.
+    """
+    was = charge or _blank(attempt, message)
+    if to is ChargeState.REVERSED and was.cancel_asked and message.meaning is Signal.CANCELLED:
+        return attrs.evolve(was, refunded_minor=was.captured_minor)
+    amount = message.amount or was.amount
+    moved = attrs.evolve(
+        was,
+        state=to,
+        amount=amount,
+        method=message.method or was.method,
+        faults=compare(attempt, charge, message) if message.amount else was.faults,
+        authorized_by_reading=was.authorized_by_reading or (by_reading and message.meaning is Signal.AUTHORIZED),
+        had_money=was.had_money or to in MONEY or to is ChargeState.AUTHORIZED,
+        occurred_at=_first_dated(was, to, message),
+        decline=_decline(was, to, message, now),
+        authorized_minor=amount.amount_minor if to is ChargeState.AUTHORIZED else was.authorized_minor,
+    )
+    return _with_amounts(moved, was, message, to)
+
+
+def _blank(attempt: Attempt, message: Observation) -> Charge:
+    return Charge(
+        transaction_id=message.transaction_id,
+        attempt=attempt.number,
+        state=ChargeState.UNSEEN,
+        amount=message.amount or Money(0, attempt.amount.currency),
+    )
+
+
+def _with_amounts(moved: Charge, was: Charge, message: Observation, to: ChargeState) -> Charge:
+    if to in MONEY:
+        taken = was.captured_minor if was.state in MONEY and message.amount is None else moved.amount.amount_minor
+        moved = attrs.evolve(moved, captured_minor=taken, reversed_minor=0)
+        return attrs.evolve(
+            moved,
+            refunded_minor=_refunded(moved, message),
+            charged_back_minor=_charged_back(moved, message),
+            charged_back_unknown=moved.charged_back_unknown or message.charged_back_unknown,
+        )
+    if to is ChargeState.REVERSED and was.state is not ChargeState.REVERSED:
+        return attrs.evolve(moved, reversed_minor=was.left_minor)
+    return moved
+
+
+def _refunded(charge: Charge, message: Observation) -> int:
+    if message.refunded_all:
+        return max(charge.refunded_minor, charge.captured_minor)
+    confirmed = sum(r.amount.amount_minor for r in message.refunds if r.amount and r.news is RefundNews.CONFIRMED)
+    total = message.refunded.amount_minor if message.refunded else 0
+    return max(charge.refunded_minor, confirmed, total)
+
+
+def _charged_back(charge: Charge, message: Observation) -> int:
+    if message.charged_back_all and message.charged_back is None:
+        return max(charge.charged_back_minor, charge.captured_minor)
+    return max(charge.charged_back_minor, message.charged_back.amount_minor if message.charged_back else 0)
+
+
+def _first_dated(was: Charge, to: ChargeState, message: Observation) -> datetime | None:
+    """When the gateway dates the money; the first date stays."""
+    if to not in MONEY or (was.state in MONEY and was.occurred_at is not None):
+        return was.occurred_at
+    return message.occurred_at or was.occurred_at
+
+
+def _decline(was: Charge, to: ChargeState, message: Observation, now: datetime) -> Decline | None:
+    if to not in _DECLINED or was.decline is not None:
+        return was.decline
+    return Decline(message.decline_code or to.value, message.method or was.method, now)
+
+
+def money_news(charge: Charge, message: Observation) -> bool:
+    """Whether the message says more was given back than we know."""
+    if not charge.has_money:
+        return False
+    unknown_refund = message.refunded_unknown and charge.refunded_minor == 0
+    unknown_charge_back = message.charged_back_unknown and not charge.charged_back_unknown
+    return (
+        unknown_refund
+        or unknown_charge_back
+        or _refunded(charge, message) > charge.refunded_minor
+        or _charged_back(charge, message) > charge.charged_back_minor
+    )

@@ -1,0 +1,206 @@
+"""What follows for a payment when one of its charges has changed.
+
+`follow` is applied after every change and brings the payment to rest: which charge is kept, which page is spent,
+which other page must be closed, which case opens, whether the payment is given up.
+It is pure, and idempotent: what has followed already does not follow again.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from payments_core.limits import CASES_MAX, LEASE
+from payments_core.money import Money
+from payments_core.payment import (
+    Attempt,
+    AttemptState,
+    Case,
+    Charge,
+    ChargeDue,
+    Closed,
+    ClosedAs,
+    CloseReason,
+    Payment,
+)
+from payments_core.states import CaseKind, ChargeState
+
+__all__ = ["begin_closing", "follow", "late_charge", "open_case", "reopen", "review_late"]
+
+_GIVES_UP = {CloseReason.EXPIRED: ClosedAs.EXPIRED, CloseReason.CANCELLED: ClosedAs.CANCELLED}
+
+
+def follow(payment: Payment, now: datetime) -> Payment:
+    """The payment at rest after a change: every consequence of design 2a drawn."""
+    payment = _let_go_of_reversed(payment, now)
+    payment = _keep_a_charge(payment, now)
+    payment = _spend_pages(payment, now)
+    payment = _note_what_needs_a_person(payment, now)
+    payment = _stop_the_others(payment, now)
+    return _close_when_proved(payment, now)
+
+
+def begin_closing(attempt: Attempt, reason: CloseReason, by: str, now: datetime) -> Attempt:
+    """The page with its closing begun: its URL is no longer handed out, the gateway is asked to end it.
+
+    A page that is closing already takes the new reason; a dead one keeps it too, as the reason it is given up for.
+    """
+    if not attempt.is_payable:
+        return attrs.evolve(attempt, closing=reason, closing_by=by)
+    return attrs.evolve(
+        attempt,
+        state=AttemptState.CLOSING,
+        closing=reason,
+        closing_by=by,
+        doubt=None,
+        check_at=now + LEASE,
+        checks=0,
+    )
+
+
+def open_case(
+    payment: Payment, kind: CaseKind, transaction_id: str | None, now: datetime, evidence: Mapping[str, str]
+) -> Payment:
+    """The payment with this case open; the same case is not opened twice, and a decided one not again.
+
+    A reversal is the exception: each one is a new loss of money, so it opens anew once the last was decided.
+    """
+    same = [case for case in payment.cases if (case.kind, case.transaction_id) == (kind, transaction_id)]
+    if any(case.is_open or kind is not CaseKind.REVERSED for case in same) or len(payment.cases) >= CASES_MAX:
+        return payment
+    case = Case(
+        number=len(payment.cases) + 1,
+        kind=kind,
+        transaction_id=transaction_id,
+        opened_at=now,
+        evidence=dict(evidence),
+    )
+    return attrs.evolve(payment, cases=(*payment.cases, case))
+
+
+def late_charge(payment: Payment) -> Charge | None:
+    """Good money that came after the payment had expired, and no one has looked at yet; it wants its stock back."""
+    if payment.closed is None or payment.closed.kind is not ClosedAs.EXPIRED or payment.paid_by is not None:
+        return None
+    reviewed = {case.transaction_id for case in payment.cases if case.kind is CaseKind.LATE_PAYMENT}
+    return next((c for c in _paying(payment) if c.left_minor > 0 and c.transaction_id not in reviewed), None)
+
+
+def reopen(payment: Payment, charge: Charge, now: datetime) -> Payment:
+    """The payment paid by late money, its stock reserved anew."""
+    reopened = attrs.evolve(payment, closed=None, reserved_at=now)
+    return follow(_kept_by(reopened, charge, now), now)
+
+
+def review_late(payment: Payment, charge: Charge, now: datetime) -> Payment:
+    """The payment still closed, and its late money a case for a person."""
+    return open_case(payment, CaseKind.LATE_PAYMENT, charge.transaction_id, now, _money_of(charge))
+
+
+def _let_go_of_reversed(payment: Payment, now: datetime) -> Payment:
+    kept = payment.keeping_charge
+    if kept is None or kept.state is not ChargeState.REVERSED:
+        return payment
+    evidence = {"amount": str(Money(kept.reversed_minor, kept.amount.currency))}
+    freed = attrs.evolve(payment, paid_by=None, paid_at=None, owed=payment.amount)
+    return open_case(freed, CaseKind.REVERSED, kept.transaction_id, now, evidence)
+
+
+def _keep_a_charge(payment: Payment, now: datetime) -> Payment:
+    if payment.paid_by is not None or payment.closed is not None:
+        return payment
+    paying = _paying(payment)
+    with_money = [charge for charge in paying if charge.left_minor > 0]
+    # A refund may be the first thing we hear: then it paid, and was refunded. After a reversal, money that is back
+    # already pays nothing.
+    if not with_money and any(charge.state is ChargeState.REVERSED for charge in payment.charges):
+        return payment
+    chosen = next(iter(with_money or paying), None)
+    return payment if chosen is None else _kept_by(payment, chosen, now)
+
+
+def _kept_by(payment: Payment, charge: Charge, now: datetime) -> Payment:
+    return attrs.evolve(
+        payment,
+        paid_by=charge.transaction_id,
+        paid_at=charge.occurred_at or now,
+        owed=Money(charge.captured_minor, charge.amount.currency),
+        deadline_at=None,
+    )
+
+
+def _paying(payment: Payment) -> list[Charge]:
+    return [charge for charge in payment.charges if charge.is_good and charge.has_money]
+
+
+def _spend_pages(payment: Payment, now: datetime) -> Payment:
+    for attempt in payment.attempts:
+        has_money = any(charge.has_money for charge in payment.charges_of(attempt))
+        if has_money and attempt.is_payable:
+            payment = payment.with_attempt(_spent(attempt))
+        elif not has_money and attempt.state is AttemptState.SPENT and payment.payable_attempt is None:
+            # Its money was reversed. While another page is payable this one stays spent: two payable pages are worse.
+            payable = attrs.evolve(attempt, state=AttemptState.CLOSING)
+            payment = payment.with_attempt(begin_closing(payable, CloseReason.REVERSED, "gateway", now))
+    return payment
+
+
+def _spent(attempt: Attempt) -> Attempt:
+    return attrs.evolve(
+        attempt, state=AttemptState.SPENT, request=None, lease_until=None, doubt=None, resend=False, check_at=None
+    )
+
+
+def _note_what_needs_a_person(payment: Payment, now: datetime) -> Payment:
+    for charge in payment.charges:
+        if charge.charged_back_minor > 0 or charge.charged_back_unknown:
+            payment = open_case(payment, CaseKind.CHARGED_BACK, charge.transaction_id, now, _money_of(charge))
+        if charge.captured_minor and charge.refunded_minor + charge.charged_back_minor > charge.captured_minor:
+            payment = open_case(payment, CaseKind.OVERDRAWN, charge.transaction_id, now, _money_of(charge))
+    for charge in _paying(payment):
+        if charge.left_minor <= 0 or charge.transaction_id == payment.paid_by:
+            continue
+        if payment.paid_by is not None:
+            payment = open_case(payment, CaseKind.SURPLUS_PAYMENT, charge.transaction_id, now, _money_of(charge))
+        elif payment.closed is not None and payment.closed.kind is ClosedAs.CANCELLED:
+            payment = review_late(payment, charge, now)
+    return payment
+
+
+def _stop_the_others(payment: Payment, now: datetime) -> Payment:
+    if payment.paid_by is None:
+        return payment
+    for charge in payment.charges:
+        if charge.is_live and charge.due is not ChargeDue.CANCEL:
+            payment = payment.with_charge(_to_be_cancelled(charge, now))
+    page = payment.payable_attempt
+    if page is None or page.closing is CloseReason.PAID:
+        return payment
+    return payment.with_attempt(begin_closing(page, CloseReason.PAID, "core", now))
+
+
+def _to_be_cancelled(charge: Charge, now: datetime) -> Charge:
+    return attrs.evolve(
+        charge, due=ChargeDue.CANCEL, cancel_asked=True, check_at=now + LEASE, recheck_after=None, checks=0
+    )
+
+
+def _close_when_proved(payment: Payment, now: datetime) -> Payment:
+    last = payment.last_attempt
+    if last is None or last.closing not in _GIVES_UP or payment.closed is not None or payment.paid_by is not None:
+        return payment
+    alive = payment.payable_attempt is not None or any(charge.is_live for charge in payment.charges)
+    if alive or payment.is_blocked:
+        return payment
+    closed = Closed(_GIVES_UP[last.closing], now, last.closing_by or "core")
+    return attrs.evolve(payment, closed=closed, deadline_at=None)
+
+
+def _money_of(charge: Charge) -> dict[str, str]:
+    currency = charge.amount.currency
+    named = {
+        "captured": charge.captured_minor,
+        "refunded": charge.refunded_minor,
+        "charged_back": charge.charged_back_minor,
+    }
+    return {name: str(Money(minor, currency)) for name, minor in named.items() if minor}

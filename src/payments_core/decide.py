@@ -1,0 +1,318 @@
+"""`decide_hint` and `decide_reading`: a payment and one message in, a decision out.
+
+This is the only place that applies the transition table.
+Both are plain functions on values. They read no clock, touch no store and talk to no gateway; whoever calls them locks
+the payment first and saves what comes back. A Django view can call them inside its own transaction.
+
+One message walks one way: find the attempt it names, find its charge, look the pair up in the table, compare what must
+agree, then let `consequences.follow` bring the payment to rest.
+"""
+
+from datetime import datetime, timedelta
+from enum import Enum
+
+import attrs
+
+from payments_core.charges import after_message, compare, money_news
+from payments_core.consequences import begin_closing, follow, open_case
+from payments_core.limits import CHARGES_MAX, LEASE
+from payments_core.observations import Nothing, Observation, Unknown
+from payments_core.payment import Attempt, Charge, ChargeDue, CloseReason, Payment
+from payments_core.states import (
+    ENDED,
+    MONEY,
+    Ask,
+    CaseKind,
+    ChargeState,
+    Confirm,
+    Contradict,
+    Keep,
+    Move,
+    ReadingRule,
+    Signal,
+    hint_rule,
+    reading_rule,
+)
+
+__all__ = ["HintDecision", "Reading", "ReadingDecision", "Verdict", "decide_hint", "decide_reading", "still_wants"]
+
+
+class Verdict(Enum):
+    """What became of one notification."""
+
+    APPLIED = "applied"
+    """It was right, and the payment shows it."""
+    DUPLICATE = "duplicate"
+    """The very same bytes had come before."""
+    STALE = "stale"
+    """True once, or saying nothing new; what we know goes beyond it."""
+    WAITING = "waiting"
+    """The gateway is being asked."""
+    REFUTED = "refuted"
+    """The gateway was asked, again and again, and does not bear it out."""
+    UNMATCHED = "unmatched"
+    """Genuine, and about no payment we know."""
+    QUARANTINED = "quarantined"
+    """True, but a case: an amount, a currency or a merchant differs."""
+
+
+@attrs.frozen
+class HintDecision:
+    """The payment after one hint, and what became of the hint.
+
+    `ask` is the number of the question to put to the gateway when the verdict is WAITING.
+    """
+
+    payment: Payment
+    verdict: Verdict
+    reason: str
+    ask: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Reading:
+    """What the gateway answered: about one transaction, or about a whole attempt by its order id.
+
+    `number` was taken from the payment's row before the question left, at `asked_at`. `answer` is None when the
+    gateway knows no such thing, which is never a proof of anything.
+    """
+
+    number: int
+    asked_at: datetime
+    attempt: int
+    transaction_id: str | None
+    answer: Observation | None
+
+
+@attrs.frozen
+class ReadingDecision:
+    """The payment after one reading; `used` is False when the answer named something else and was not applied."""
+
+    payment: Payment
+    used: bool = True
+
+
+@attrs.frozen
+class _Heard:
+    """One message beside what we know of its charge."""
+
+    attempt: Attempt
+    charge: Charge | None
+    says: Observation
+    now: datetime
+
+    @property
+    def state(self) -> ChargeState:
+        return self.charge.state if self.charge else ChargeState.UNSEEN
+
+    def as_hint(self, to: ChargeState) -> Charge:
+        return after_message(self.charge, self.attempt, self.says, to, self.now, by_reading=False)
+
+    def as_reading(self, to: ChargeState) -> Charge:
+        return after_message(self.charge, self.attempt, self.says, to, self.now, by_reading=True)
+
+
+# ── hints ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def decide_hint(payment: Payment, hint: Observation, *, confirm: Confirm, now: datetime) -> HintDecision:
+    """What a genuine notification does to the payment: the table's word, or a question to the gateway."""
+    attempt = payment.attempt_named(hint.provider_order_id)
+    if attempt is None:
+        return HintDecision(payment, Verdict.UNMATCHED, "no such attempt")
+    if isinstance(hint.meaning, Unknown):
+        return HintDecision(payment, Verdict.STALE, "unknown status word")
+    heard = _Heard(attempt, payment.charge(hint.transaction_id), hint, now)
+    if faults := compare(attempt, heard.charge, hint):
+        return _ask(follow(_open_mismatches(payment, heard, faults), now))
+    rule = hint_rule(heard.state, hint.meaning, confirm) if isinstance(hint.meaning, Signal) else Keep()
+    match rule:
+        case Ask():
+            return _ask(payment)
+        case Move(to) if _is_one_too_many(payment, heard.charge, to):
+            return HintDecision(payment, Verdict.STALE, "too many tries on one payment")
+        case Move(to):
+            moved = follow(payment.with_charge(heard.as_hint(to)), now)
+            return HintDecision(moved, Verdict.APPLIED, f"{heard.state.value} -> {to.value}")
+        case Keep():
+            return _by_its_money(payment, heard, confirm)
+
+
+def _by_its_money(payment: Payment, heard: _Heard, confirm: Confirm) -> HintDecision:
+    """The state stays; the hint may still bring a refund or a charge-back."""
+    hint = heard.says
+    if heard.charge is None or not money_news(heard.charge, hint):
+        return HintDecision(payment, Verdict.STALE, "nothing new")
+    if confirm is Confirm.ALWAYS or hint.refunded_unknown or hint.charged_back_unknown:
+        return _ask(payment)
+    changed = payment.with_charge(heard.as_hint(heard.state))
+    return HintDecision(follow(changed, heard.now), Verdict.APPLIED, "money given back")
+
+
+def _ask(payment: Payment) -> HintDecision:
+    """The question gets its number now, so that only an answer to a question asked later can answer this hint."""
+    number = payment.reading_number + 1
+    asked = attrs.evolve(payment, reading_number=number)
+    return HintDecision(asked, Verdict.WAITING, "the gateway is asked", ask=number)
+
+
+def still_wants(payment: Payment, hint: Observation) -> bool:
+    """Whether, with all we know now, the table (or an amount) would still let this hint move or ask.
+
+    Then the reading was behind the hint, and the gateway is asked again.
+    """
+    charge = payment.charge(hint.transaction_id)
+    if charge is None:
+        return True
+    if not isinstance(hint.meaning, Signal):
+        return False
+    if charge.cancel_asked and hint.meaning is Signal.CANCELLED and charge.left_minor <= 0:
+        return False  # the void we asked for: a refund of the whole, the charge stays captured
+    rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)
+    return not isinstance(rule, Keep) or money_news(charge, hint)
+
+
+# ── readings ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+def decide_reading(payment: Payment, reading: Reading, *, lag: timedelta, now: datetime) -> ReadingDecision:
+    """What an answer of the gateway does to the payment: the table's word, and the comparison of every amount.
+
+    `lag` bounds how old an answer may be.
+    """
+    answer, attempt = reading.answer, payment.attempt(reading.attempt)
+    if answer is not None and not _is_about(answer, attempt, reading):
+        return ReadingDecision(payment, used=False)
+    if answer is not None and not isinstance(answer.meaning, Unknown):
+        heard = _Heard(attempt, payment.charge(answer.transaction_id), answer, now)
+        payment = _hear(payment, heard, reading, lag)
+    return ReadingDecision(follow(_settle_doubt(payment, reading, now), now))
+
+
+def _is_about(answer: Observation, attempt: Attempt, reading: Reading) -> bool:
+    """Some channels answer to their transaction id only, and put it where the order id belongs."""
+    if reading.transaction_id is not None and answer.transaction_id != reading.transaction_id:
+        return False
+    if answer.provider_order_id == attempt.provider_order_id:
+        return True
+    return reading.transaction_id is not None and answer.provider_order_id == reading.transaction_id
+
+
+def _hear(payment: Payment, heard: _Heard, reading: Reading, lag: timedelta) -> Payment:
+    charge, answer = heard.charge, heard.says
+    rule = reading_rule(heard.state, answer.meaning) if isinstance(answer.meaning, Signal) else Keep()
+    if charge is not None and charge.reading_number >= reading.number:
+        return _ask_again_if_it_differs(payment, charge, heard, rule)
+    match rule:
+        case Move(to) if not _is_one_too_many(payment, charge, to):
+            return _accept(payment, heard, to, reading, lag)
+        case Keep() if charge is not None:
+            return _accept(payment, heard, charge.state, reading, lag)
+        case Contradict(kind) if charge is not None:
+            return _contradicted(payment, heard, charge, kind, reading, lag)
+        case _:
+            return payment
+
+
+def _accept(payment: Payment, heard: _Heard, to: ChargeState, reading: Reading, lag: timedelta) -> Payment:
+    charge = attrs.evolve(heard.as_reading(to), reading_number=reading.number, contradicted=False)
+    payment = payment.with_charge(_when_to_ask_again(charge, heard, reading, lag))
+    if charge.faults:
+        payment = _open_mismatches(payment, heard, charge.faults)
+    return _doubt_the_page(payment, heard, charge)
+
+
+def _when_to_ask_again(charge: Charge, heard: _Heard, reading: Reading, lag: timedelta) -> Charge:
+    """Money found where there was none, or gone where there was some, is asked for once more after the lag."""
+    was_over = heard.state in ENDED or heard.state is ChargeState.REVERSED
+    if charge.state is not heard.state and (was_over or charge.state is ChargeState.REVERSED):
+        return _recheck(charge, heard.now + lag)
+    cancelled = charge.due is ChargeDue.CANCEL and not charge.is_live
+    return _not_due(charge) if cancelled or _is_the_recheck(charge, reading) else charge
+
+
+def _recheck(charge: Charge, at: datetime) -> Charge:
+    return attrs.evolve(charge, due=ChargeDue.RECHECK, check_at=at, recheck_after=at, checks=0)
+
+
+def _is_the_recheck(charge: Charge, reading: Reading) -> bool:
+    """A lease moves `check_at`, so the time that was meant is kept beside it."""
+    return charge.recheck_after is not None and reading.asked_at >= charge.recheck_after
+
+
+def _not_due(charge: Charge) -> Charge:
+    return attrs.evolve(charge, due=None, check_at=None, recheck_after=None, checks=0)
+
+
+def _ask_again_if_it_differs(payment: Payment, charge: Charge, heard: _Heard, rule: ReadingRule) -> Payment:
+    """A newer reading has spoken already, yet this answer may be the fresher one: two questions can overtake."""
+    same = isinstance(rule, Keep) and heard.as_reading(charge.state) == charge
+    if same or charge.due is not None:
+        return payment
+    return payment.with_charge(_recheck(charge, heard.now))
+
+
+def _contradicted(
+    payment: Payment, heard: _Heard, charge: Charge, kind: CaseKind, reading: Reading, lag: timedelta
+) -> Payment:
+    """A lag explains one contradiction, so it is asked again after the lag; insisting on it opens a case."""
+    spoken = attrs.evolve(charge, reading_number=reading.number, contradicted=True)
+    if not charge.contradicted:
+        return payment.with_charge(_recheck(spoken, heard.now + lag))
+    if not _is_the_recheck(charge, reading):
+        return payment.with_charge(spoken)
+    evidence = {"known": charge.state.value, "reading": _word(heard.says), "number": str(reading.number)}
+    return open_case(payment.with_charge(_not_due(spoken)), kind, charge.transaction_id, heard.now, evidence)
+
+
+def _doubt_the_page(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
+    """An unpaid charge ended in a way that may be the end of its page: the order id is asked before the page is closed.
+
+    Not when we asked for the ending ourselves, when money was ever seen on it, or when the order is paid.
+    """
+    ended_now = charge.state in ENDED and charge.state is not heard.state
+    if not (ended_now and heard.says.ends_page) or charge.cancel_asked or charge.had_money or payment.paid_by:
+        return payment
+    page = payment.attempt(heard.attempt.number)
+    if not page.is_payable or page.closing is not None:
+        return payment
+    reason = CloseReason.EXPIRED if charge.state is ChargeState.EXPIRED else CloseReason.CANCELLED
+    return payment.with_attempt(attrs.evolve(page, doubt=reason, check_at=heard.now + LEASE, checks=0))
+
+
+def _settle_doubt(payment: Payment, reading: Reading, now: datetime) -> Payment:
+    """The order id was asked after the doubt arose: another try lives, and the page with it, or the page is closed."""
+    page = payment.attempt(reading.attempt)
+    if page.doubt is None or reading.transaction_id is not None:
+        return payment
+    if reading.number < max((charge.reading_number for charge in payment.charges_of(page)), default=0):
+        return payment
+    if any(charge.is_live or charge.has_money for charge in payment.charges):
+        return payment.with_attempt(attrs.evolve(page, doubt=None))
+    return payment.with_attempt(begin_closing(page, page.doubt, "gateway", now))
+
+
+# ── both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def _is_one_too_many(payment: Payment, charge: Charge | None, to: ChargeState) -> bool:
+    """A buyer who declines without end must not grow a row without end; money is always recorded."""
+    moneyless = to not in MONEY and to is not ChargeState.AUTHORIZED
+    return charge is None and moneyless and len(payment.charges) >= CHARGES_MAX
+
+
+def _open_mismatches(payment: Payment, heard: _Heard, faults: frozenset[CaseKind]) -> Payment:
+    says = heard.says
+    evidence = {
+        "owed": str(heard.attempt.amount),
+        "said": str(says.amount) if says.amount else "nothing",
+        "merchant": says.merchant_id or "not named",
+        "status": _word(says),
+    }
+    for kind in sorted(faults, key=lambda fault: fault.value):
+        payment = open_case(payment, kind, says.transaction_id, heard.now, evidence)
+    return payment
+
+
+def _word(message: Observation) -> str:
+    match message.meaning:
+        case Signal() as signal:
+            return signal.value
+        case Unknown(word):
+            return word
+        case Nothing(about):
+            return about

@@ -1,0 +1,45 @@
+"""What an operator may choose: how long a page lives, how long stock is held, what late money does."""
+
+from datetime import timedelta
+from enum import Enum
+
+import attrs
+
+from payments_core.states import Confirm
+
+__all__ = ["GatewayTraits", "LatePayment", "Policy"]
+
+
+class LatePayment(Enum):
+    """What happens to money that comes when it cannot pay the order any more."""
+
+    REOPEN_OR_REVIEW = "reopen_or_review"
+    REOPEN_OR_REFUND = "reopen_or_refund"
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """The shop's choices, the same for every gateway."""
+
+    expiry: timedelta = timedelta(hours=24)
+    """How long after its opening a page ends."""
+    hold_max: timedelta = timedelta(hours=72)
+    """How long after its reservation stock is held at most."""
+    late_payment: LatePayment = LatePayment.REOPEN_OR_REVIEW
+    poll: timedelta = timedelta(minutes=5)
+    """How long after its opening an open page is asked about; the pause doubles."""
+
+
+@attrs.frozen(kw_only=True)
+class GatewayTraits:
+    """What the core must know of a gateway's manner.
+
+    `confirm` is SIGNATURE only where the signature covers the status. `status_lag` bounds how old a status answer may
+    be. `timeout` bounds one call. `merchant_id` and `live` are compared with every observation when they are set.
+    """
+
+    confirm: Confirm = Confirm.ALWAYS
+    status_lag: timedelta = timedelta(seconds=600)
+    timeout: timedelta = timedelta(seconds=10)
+    merchant_id: str | None = None
+    live: bool | None = None

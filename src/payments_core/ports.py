@@ -1,0 +1,429 @@
+"""What the core needs of the world, as small protocols named for the domain.
+
+An implementation is believed only after it passed the contract that belongs to its port
+(`tests/integration/contracts`).
+Whatever cannot be reached raises StorageUnavailable, GatewayUnavailable or GatewayTimeout; nothing here returns None
+for "I do not know".
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+import attrs
+
+from payments_core.commands import Command
+from payments_core.decide import Verdict
+from payments_core.facts import Event
+from payments_core.observations import Observation
+from payments_core.orders import Order, OrderStatus, StockLevel, StockMove
+from payments_core.payment import Attempt, Payment
+from payments_core.policy import GatewayTraits
+
+__all__ = [
+    "Change",
+    "Clock",
+    "Due",
+    "DueKind",
+    "Errands",
+    "Foreign",
+    "Gateway",
+    "Genuine",
+    "Ids",
+    "Inbox",
+    "Kept",
+    "Notification",
+    "NotificationKey",
+    "OrderBook",
+    "OrderEffect",
+    "OrderRegistry",
+    "PageClosing",
+    "PageOpened",
+    "PageRefused",
+    "PageReply",
+    "PageTaken",
+    "Payments",
+    "Placed",
+    "ShopStore",
+    "ShopUnitOfWork",
+    "Store",
+    "UnitOfWork",
+]
+
+
+# ── gateways ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+@attrs.frozen
+class Genuine:
+    """A notification that proved its sender, and what it says."""
+
+    observation: Observation
+
+
+@attrs.frozen
+class Foreign:
+    """Not a payment at all (a subscription, an account): answered, counted, not stored. `kind` names it."""
+
+    kind: str
+
+
+@attrs.frozen
+class PageOpened:
+    """The page can be paid at `url`; `token` names it at the gateway."""
+
+    token: str
+    url: str
+
+
+@attrs.frozen
+class PageRefused:
+    """A definitive no: the same request will be refused again. `reasons` are the gateway's, safe to show."""
+
+    reasons: tuple[str, ...]
+
+
+@attrs.frozen
+class PageTaken:
+    """The gateway says this order id has a transaction already."""
+
+
+PageReply = PageOpened | PageRefused | PageTaken
+
+
+class PageClosing(Enum):
+    """What a gateway says when it is asked to end a page."""
+
+    GONE = "gone"
+    """Cancelled now or before, or unknown: nobody can choose a method any more."""
+    IN_PROGRESS = "in_progress"
+    """A transaction is under way on it."""
+
+
+class Gateway(Protocol):
+    """A payment provider.
+
+    `name` is the word in URLs and rows. Every call ends within `traits.timeout`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The provider's word, for example `midtrans`."""
+
+    @property
+    def traits(self) -> GatewayTraits:
+        """What the core must know of its manner."""
+
+    def authenticate(self, body: bytes, headers: Mapping[str, str]) -> Genuine | Foreign:
+        """What the bytes say, once their sender is proved.
+
+        Errors: MalformedNotification, NotAuthentic.
+        """
+
+    def observe(self, body: bytes) -> Observation:
+        """What the bytes of a notification say that was proved genuine when it was stored."""
+
+    def refuse_unsayable(self, order: Order) -> None:
+        """Nothing, when every amount of the order can be said on this wire.
+
+        Errors: AmountNotRepresentable.
+        """
+
+    def page_request(self, order: Order, attempt: Attempt) -> str:
+        """The exact body that opens this attempt; stored before it is sent, and sent again unchanged.
+
+        Errors: AmountNotRepresentable.
+        """
+
+    async def open_page(self, attempt: Attempt) -> PageReply:
+        """Send the attempt's stored request.
+
+        Errors: GatewayUnavailable, GatewayTimeout: it may or may not have happened.
+        """
+
+    async def close_page(self, attempt: Attempt) -> PageClosing:
+        """End the page named by the attempt's token.
+
+        Errors: GatewayUnavailable, GatewayTimeout.
+        """
+
+    async def read(self, reference: str) -> Observation | None:
+        """What the gateway says now of a transaction id or a provider order id; None when it knows neither.
+
+        Errors: GatewayUnavailable, GatewayTimeout.
+        """
+
+    async def cancel(self, transaction_id: str) -> None:
+        """Ask for the cancellation of one transaction; whether it happened is read afterwards.
+
+        Errors: GatewayUnavailable, GatewayTimeout. A refusal ("cannot be cancelled") is no error: the reading tells.
+        """
+
+
+# ── the store ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@attrs.frozen
+class Change:
+    """One payment before and after a decision (`before` is None for a new one), with the events it made."""
+
+    before: Payment | None
+    after: Payment
+    events: Sequence[Event]
+
+
+class Payments(Protocol):
+    """Payments, by id; many at a time."""
+
+    async def lock(self, payment_ids: Collection[str]) -> dict[str, Payment]:
+        """These payments, locked in the order of their ids until the transaction ends; unknown ids are left out."""
+
+    async def load(self, payment_ids: Collection[str]) -> dict[str, Payment]:
+        """These payments as they are, without a lock."""
+
+    async def save(self, changes: Sequence[Change]) -> dict[str, Payment]:
+        """The changed payments with their new versions; events are appended in the same transaction.
+
+        Errors: StaleWrite when a version differs, or a constraint says that another writer was first.
+        """
+
+    async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:
+        """A new reading number for each payment, taken from its row before the question leaves."""
+
+    async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
+        """Events with a sequence above `after`, oldest first."""
+
+    async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
+        """Whether this transaction belongs to this payment, binding it when it belongs to none.
+
+        Needed where a status answer does not name our order id, so that nothing else says whose money it is.
+        """
+
+
+@attrs.frozen
+class NotificationKey:
+    """What makes a stored notification one: the bytes. `shard` is the payment id they name, or empty."""
+
+    shard: str
+    provider: str
+    account: str
+    digest: str
+
+
+@attrs.frozen(kw_only=True)
+class Notification:
+    """The bytes a gateway sent us, proved genuine, and the transaction they name.
+
+    `says` is what they mean while they are fresh; a stored notification has None and is observed again.
+    """
+
+    key: NotificationKey
+    body: bytes
+    received_at: datetime
+    transaction_id: str
+    says: Observation | None = attrs.field(default=None, eq=False)
+
+
+@attrs.frozen(kw_only=True)
+class Kept:
+    """A stored notification with its verdict.
+
+    Shape: `asked` is the reading number that may answer it, `tries` counts readings that were behind it, `check_at` is
+    when it is due again. `times` counts deliveries. `fresh` is True when this very call stored it.
+    """
+
+    notification: Notification
+    verdict: Verdict
+    reason: str = ""
+    asked: int = 0
+    tries: int = 0
+    times: int = 1
+    check_at: datetime | None = None
+    fresh: bool = False
+
+
+class Inbox(Protocol):
+    """Notifications received, once each."""
+
+    async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
+        """Each notification stored, or found as it was stored before and counted once more."""
+
+    async def update(self, kept: Sequence[Kept]) -> None:
+        """Verdict, reason, asked, tries and check_at as they stand in these values."""
+
+    async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
+        """The hints of one transaction that wait for an answer, oldest first."""
+
+    async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
+        """These notifications, oldest first; unknown keys are left out."""
+
+
+class DueKind(Enum):
+    """What kind of row is due; the value is its table."""
+
+    NOTIFICATION = "notifications"
+    ATTEMPT = "attempts"
+    CHARGE = "charges"
+    DEADLINE = "payments"
+    ORDER = "orders"
+
+
+@attrs.frozen
+class Due:
+    """One row that needs attention now.
+
+    Shape: `id` is the payment id (the order id for ORDER); `part` the attempt number or the transaction id; `key` the
+    notification.
+    """
+
+    kind: DueKind
+    id: str
+    part: str = ""
+    key: NotificationKey | None = None
+
+
+@attrs.frozen
+class OrderEffect:
+    """What a decision does to its order: its status, and the move of its stock if there is one."""
+
+    order_id: str
+    status: OrderStatus
+    stock: StockMove | None
+    expired: bool = False
+
+
+class OrderBook(Protocol):
+    """The shop's orders, inside the same transaction as the payments."""
+
+    async def get(self, order_id: str) -> Order | None:
+        """The order, or None."""
+
+    async def claim(self, order_id: str, payment_id: str) -> bool:
+        """Whether this payment is now the order's; False when the order has another, or is no longer pending."""
+
+    async def apply(self, effects: Sequence[OrderEffect]) -> dict[str, StockMove]:
+        """The orders with their new status; the stock moves that really happened, by order id.
+
+        Consuming and releasing happen at most once for a reservation, whatever is asked.
+        """
+
+    async def reserve_again(self, order_id: str, now: datetime) -> bool:
+        """Whether the released stock of this order could be reserved anew; all of it or nothing."""
+
+
+class Placed(Enum):
+    """What became of an order the shop sent."""
+
+    NEW = "new"
+    SAME = "same"
+    CHANGED = "changed"
+
+
+class OrderRegistry(OrderBook, Protocol):
+    """An order book that we keep ourselves, written by the shop over HTTP."""
+
+    async def place(self, order: Order) -> tuple[Order, Placed]:
+        """The order stored with its stock reserved, or found the same, or changed before its first page.
+
+        Errors: Conflict `order_frozen`, `out_of_stock`; InvalidInput `unknown_sku`.
+        """
+
+    async def expire(self, order_id: str, now: datetime) -> bool:
+        """Whether an order without a payment was given up at its time, its stock released."""
+
+    async def cancel(self, order_id: str, now: datetime) -> bool:
+        """Whether an order without a payment was cancelled, its stock released; False when it has a payment."""
+
+    async def put_stock(self, sku: str, available: int) -> StockLevel:
+        """The stock of this sku with this many units that can still be reserved."""
+
+    async def stock(self, sku: str) -> StockLevel | None:
+        """The stock of this sku, or None."""
+
+
+class UnitOfWork(Protocol):
+    """One transaction over everything; leaving it without `commit` changes nothing.
+
+    Lock order: notification keys, payment ids, order ids, skus, each sorted.
+    """
+
+    @property
+    def payments(self) -> Payments:
+        """Payments with their history."""
+
+    @property
+    def inbox(self) -> Inbox:
+        """Notifications."""
+
+    @property
+    def orders(self) -> OrderBook:
+        """The shop's orders."""
+
+    async def claim_due(self, kind: DueKind, *, now: datetime, until: datetime, limit: int) -> list[Due]:
+        """Rows of one kind that are due, oldest first, leased until `until`: no one else gets them before.
+
+        Orders are not leased: giving one up is a single transaction that looks at the time again.
+        """
+
+    async def commit(self) -> None:
+        """Everything done in this transaction is durable.
+
+        Errors: StaleWrite, StorageUnavailable.
+        """
+
+
+class Store(Protocol):
+    """Where payments live."""
+
+    def transaction(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A unit of work that writes.
+
+        Errors: StorageUnavailable.
+        """
+
+    def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A unit of work that only reads, and waits for no writer."""
+
+
+class ShopUnitOfWork(UnitOfWork, Protocol):
+    """A unit of work over orders that we keep ourselves."""
+
+    @property
+    def orders(self) -> OrderRegistry:
+        """The shop's orders."""
+
+
+class ShopStore(Store, Protocol):
+    """A store that keeps the shop's orders too."""
+
+    def transaction(self) -> AbstractAsyncContextManager[ShopUnitOfWork]:
+        """A unit of work that writes."""
+
+    def reading(self) -> AbstractAsyncContextManager[ShopUnitOfWork]:
+        """A unit of work that only reads."""
+
+
+# ── time and identity ─────────────────────────────────────────────────────────────────────────────────────────────────
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now(self) -> datetime:
+        """The time in UTC."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+
+
+class Errands(Protocol):
+    """Takes what is to be done at once, after the commit that made it necessary.
+
+    Doing it late, twice or never is safe: every errand has a row that is due on its own.
+    """
+
+    def __call__(self, commands: Sequence[Command]) -> None:
+        """Take these commands; returns at once."""
+
+
+class Ids(Protocol):
+    """Identity as an argument."""
+
+    def payment_id(self) -> str:
+        """A new payment id (`identity.make_payment_id`)."""

@@ -1,0 +1,162 @@
+"""Asking the gateway, and applying what it says: confirm (no transaction open), then apply (one transaction).
+
+The question's number comes from the payment's row before the question leaves, so that an answer that was overtaken is
+known as such. One answer serves every hint of its transaction that arrived before the question left; a hint that is
+still not borne out waits, is asked about again, and is refuted in the end.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import attrs
+
+from payments_core.charges import compare
+from payments_core.decide import Reading, Verdict, decide_reading, still_wants
+from payments_core.errors import NotFound
+from payments_core.limits import REFUTE_AFTER
+from payments_core.observations import Observation
+from payments_core.payment import Attempt, Payment
+from payments_core.ports import Gateway, Kept, UnitOfWork
+from payments_core.states import ENDED, ChargeState, Signal
+from payments_core.use_cases.saving import Decided, Desk
+
+__all__ = ["AskGateway"]
+
+Then = Callable[[Payment], Payment]
+"""What the asker wants changed in the same transaction, for example when to ask next."""
+
+
+def _nothing_more(payment: Payment) -> Payment:
+    return payment
+
+
+@attrs.frozen
+class AskGateway:
+    """Asks a gateway about a transaction or a page, and applies the answer.
+
+    Errors, all methods: GatewayUnavailable, GatewayTimeout (nothing changed; the row that asked is due again).
+    """
+
+    desk: Desk
+    gateways: Mapping[str, Gateway]
+
+    async def charge(
+        self, payment_id: str, provider: str, attempt: int, transaction_id: str, number: int, then: Then = _nothing_more
+    ) -> Payment | None:
+        """The payment after the answer about one transaction; None when there is no such payment."""
+        asked_at = self.desk.clock.now()
+        answer = await self.gateways[provider].read(transaction_id)
+        reading = Reading(
+            number=number, asked_at=asked_at, attempt=attempt, transaction_id=transaction_id, answer=answer
+        )
+        return await self.apply(payment_id, reading, then)
+
+    async def charge_now(self, payment: Payment, transaction_id: str, then: Then = _nothing_more) -> Payment | None:
+        """The same under a fresh number, for a charge the payment knows."""
+        charge = payment.charge(transaction_id)
+        if charge is None:
+            return None
+        attempt = payment.attempt(charge.attempt)
+        number = await self.take_number(payment.payment_id)
+        return await self.charge(payment.payment_id, attempt.provider, attempt.number, transaction_id, number, then)
+
+    async def page(self, payment_id: str, attempt: Attempt, then: Then = _nothing_more) -> Payment | None:
+        """The payment after the answer about a whole page, asked by its order id."""
+        payment, _found = await self.page_found(payment_id, attempt, then)
+        return payment
+
+    async def page_found(
+        self, payment_id: str, attempt: Attempt, then: Then = _nothing_more
+    ) -> tuple[Payment | None, bool]:
+        """The same, and whether the gateway showed any transaction."""
+        number = await self.take_number(payment_id)
+        asked_at = self.desk.clock.now()
+        answer = await self.gateways[attempt.provider].read(attempt.provider_order_id)
+        reading = Reading(number=number, asked_at=asked_at, attempt=attempt.number, transaction_id=None, answer=answer)
+        return await self.apply(payment_id, reading, then), answer is not None
+
+    async def take_number(self, payment_id: str) -> int:
+        """The number of the next question about this payment."""
+        async with self.desk.store.transaction() as uow:
+            numbers = await uow.payments.take_numbers([payment_id])
+            await uow.commit()
+        if payment_id not in numbers:
+            raise NotFound(f"no payment {payment_id}", code="no_payment")
+        return numbers[payment_id]
+
+    async def apply(self, payment_id: str, reading: Reading, then: Then = _nothing_more) -> Payment | None:
+        """The payment after this reading, and every waiting hint it answers with its verdict."""
+        now = self.desk.clock.now()
+        async with self.desk.store.transaction() as uow:
+            before = (await uow.payments.lock([payment_id])).get(payment_id)
+            if before is None:
+                return None
+            gateway = self.gateways[before.attempt(reading.attempt).provider]
+            after, used = before, await self._is_ours(uow, before, reading)
+            if used:
+                decision = decide_reading(before, reading, lag=gateway.traits.status_lag, now=now)
+                after, used = decision.payment, decision.used
+            transaction_id = reading.answer.transaction_id if used and reading.answer else reading.transaction_id
+            if transaction_id is not None:
+                after = await _answer_hints(uow, gateway, after, transaction_id, reading.number, now)
+            return await self.desk.put_back(uow, Decided(before, then(after)), actor=f"gateway:{gateway.name}")
+
+    async def _is_ours(self, uow: UnitOfWork, payment: Payment, reading: Reading) -> bool:
+        """An answer that does not name our order id is used only for a transaction that belongs to this payment."""
+        answer = reading.answer
+        attempt = payment.attempt(reading.attempt)
+        if answer is None or answer.provider_order_id == attempt.provider_order_id:
+            return True
+        if answer.shop_order_id is not None and answer.shop_order_id != payment.order_id:
+            return False
+        return await uow.payments.bind(payment.payment_id, attempt.provider, attempt.account, answer.transaction_id)
+
+
+async def _answer_hints(
+    uow: UnitOfWork, gateway: Gateway, payment: Payment, transaction_id: str, number: int, now: datetime
+) -> Payment:
+    """Every hint of the transaction that arrived before the question left gets its verdict, or waits again."""
+    answered = []
+    for kept in await uow.inbox.waiting(payment.payment_id, transaction_id):
+        if kept.asked > number:
+            continue
+        hint = gateway.observe(kept.notification.body)
+        judged = _judge(payment, kept, hint, now)
+        if judged.verdict is Verdict.WAITING:
+            payment = attrs.evolve(payment, reading_number=payment.reading_number + 1)
+            judged = attrs.evolve(judged, asked=payment.reading_number)
+        answered.append(judged)
+    if answered:
+        await uow.inbox.update(answered)
+    return payment
+
+
+def _judge(payment: Payment, kept: Kept, hint: Observation, now: datetime) -> Kept:
+    if still_wants(payment, hint):
+        return _ask_again(kept, now)
+    verdict, reason = _verdict(payment, hint)
+    return attrs.evolve(kept, verdict=verdict, reason=reason, check_at=None)
+
+
+def _ask_again(kept: Kept, now: datetime) -> Kept:
+    if kept.tries >= len(REFUTE_AFTER):
+        reason = f"asked {kept.tries + 1} times, the gateway does not bear it out"
+        return attrs.evolve(kept, verdict=Verdict.REFUTED, reason=reason, tries=kept.tries + 1, check_at=None)
+    reason = "the gateway does not show it yet"
+    return attrs.evolve(kept, tries=kept.tries + 1, reason=reason, check_at=now + REFUTE_AFTER[kept.tries])
+
+
+def _verdict(payment: Payment, hint: Observation) -> tuple[Verdict, str]:
+    charge = payment.charge(hint.transaction_id)
+    attempt = payment.attempt_named(hint.provider_order_id)
+    if attempt is not None and (faults := compare(attempt, charge, hint)):
+        return Verdict.QUARANTINED, ", ".join(sorted(fault.value for fault in faults))
+    if charge is not None and isinstance(hint.meaning, Signal) and _shows(charge.state, hint.meaning):
+        return Verdict.APPLIED, "the gateway confirms it"
+    return Verdict.STALE, "the gateway has moved on"
+
+
+def _shows(state: ChargeState, signal: Signal) -> bool:
+    if state is ChargeState.REVERSED:
+        return signal in (Signal.DENIED, Signal.CANCELLED)
+    return state.value == signal.value or (state in ENDED and ChargeState(signal.value) in ENDED)

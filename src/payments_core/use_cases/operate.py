@@ -1,0 +1,65 @@
+"""What an operator, or the shop, asks of a payment."""
+
+import attrs
+
+from payments_core.errors import Conflict, NotFound, StaleWrite
+from payments_core.orders import Order, OrderStatus
+from payments_core.pages import plan_cancel
+from payments_core.payment import AttemptState
+from payments_core.ports import ShopStore
+from payments_core.use_cases.close import ClosePages
+from payments_core.use_cases.saving import Decided, Desk
+
+__all__ = ["CancelOrder"]
+
+
+@attrs.frozen
+class CancelOrder:
+    """Gives an order up: its page is closed at the gateway first, and a page that turns out paid wins."""
+
+    desk: Desk
+    shop: ShopStore
+    closing: ClosePages
+
+    async def __call__(self, order_id: str, *, actor: str) -> tuple[Order, bool]:
+        """The order, and whether it is cancelled by now; False while a page is still being closed.
+
+        Repeating it is safe.
+        Errors: NotFound; Conflict `already_paid`.
+        """
+        try:
+            payment_id = await self._begin(order_id, actor)
+        except StaleWrite:  # the first click came in between: now there is a payment to cancel
+            payment_id = await self._begin(order_id, actor)
+        if payment_id is not None:
+            await self._close(payment_id)
+        async with self.shop.reading() as uow:
+            order = await uow.orders.get(order_id)
+        if order is None:
+            raise NotFound(f"no order {order_id}", code="order_not_found")
+        if order.status not in (OrderStatus.PENDING, OrderStatus.CANCELLED):
+            raise Conflict("the order is paid", code="already_paid")
+        return order, order.status is OrderStatus.CANCELLED
+
+    async def _begin(self, order_id: str, actor: str) -> str | None:
+        """The payment whose page has to be closed, None when the order had none and is cancelled already."""
+        now = self.desk.clock.now()
+        async with self.shop.transaction() as uow:
+            order = await uow.orders.get(order_id)
+            if order is None:
+                raise NotFound(f"no order {order_id}", code="order_not_found")
+            if order.payment_id is None:
+                if order.status is OrderStatus.PENDING and not await uow.orders.cancel(order_id, now):
+                    raise StaleWrite(f"order {order_id} has a payment by now")
+                await uow.commit()
+                return None
+            before = (await uow.payments.lock([order.payment_id]))[order.payment_id]
+            after = plan_cancel(before, actor, now)
+            await self.desk.put_back(uow, Decided(before, after), actor=actor)
+            return order.payment_id
+
+    async def _close(self, payment_id: str) -> None:
+        payment = await self.desk.look(payment_id)
+        page = payment.payable_attempt if payment else None
+        if page is not None and page.state is AttemptState.CLOSING:
+            await self.closing.page(payment_id, page.number)

@@ -1,0 +1,174 @@
+"""A webhook, accepted: prove the sender, remember the bytes once, decide, commit, answer.
+
+One straight path. `understand` needs no database: bytes that do not authenticate write nothing.
+`accept` takes what arrived together in one transaction, because the core is pure and the commit is what costs.
+When the table says Ask, the hint waits in its row and the answer carries the question; nobody waits for it here.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import attrs
+
+from payments_core.commands import AskCharge, Command
+from payments_core.decide import HintDecision, Verdict, decide_hint
+from payments_core.errors import MalformedNotification, NotFound, StorageError
+from payments_core.identity import read_provider_order_id
+from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
+from payments_core.observations import Observation
+from payments_core.payment import Payment
+from payments_core.ports import Clock, Errands, Foreign, Gateway, Kept, Notification, NotificationKey, Store, UnitOfWork
+from payments_core.use_cases.saving import Decided, save_all
+
+__all__ = ["Accepted", "ReceiveNotification"]
+
+_LOOKED_AT_AGAIN = frozenset({Verdict.WAITING, Verdict.REFUTED, Verdict.UNMATCHED})
+"""Verdicts of a stored notification that its repetition may still change."""
+
+
+@attrs.frozen
+class Accepted:
+    """What became of one delivery: durably stored, with this verdict."""
+
+    verdict: Verdict
+    reason: str
+
+
+@attrs.frozen
+class ReceiveNotification:
+    """Takes notifications in, exactly once each, whatever a gateway repeats."""
+
+    store: Store
+    gateways: Mapping[str, Gateway]
+    clock: Clock
+    errands: Errands
+
+    def understand(self, provider: str, body: bytes, headers: Mapping[str, str]) -> Notification | Foreign:
+        """The notification these bytes are, its sender proved; or a foreign body, which is not stored.
+
+        Errors: NotFound when no such gateway is set up; MalformedNotification, NotAuthentic.
+        """
+        gateway = self.gateways.get(provider)
+        if gateway is None:
+            raise NotFound(f"no gateway {provider!r} is set up", code="gateway_not_configured")
+        if len(body) > NOTIFICATION_BYTES_MAX:
+            raise MalformedNotification(f"a body has at most {NOTIFICATION_BYTES_MAX} bytes", code="body_too_large")
+        proved = gateway.authenticate(body, headers)
+        if isinstance(proved, Foreign):
+            return proved
+        says = proved.observation
+        named = read_provider_order_id(says.provider_order_id or "")
+        return Notification(
+            key=NotificationKey(named.payment_id if named else "", provider, says.account, sha256(body).hexdigest()),
+            body=body,
+            received_at=self.clock.now(),
+            transaction_id=says.transaction_id,
+            says=says,
+        )
+
+    async def accept(self, batch: Sequence[Notification]) -> list[Accepted | StorageError]:
+        """What became of each delivery, in the order given; a StorageError means: not stored, send it again.
+
+        One bad item never takes its neighbours: when the transaction fails, each is tried once by itself.
+        """
+        try:
+            return [*await self._accept_together(batch)]
+        except StorageError as error:
+            if len(batch) == 1:
+                return [error]
+        return [(await self.accept([notification]))[0] for notification in batch]
+
+    async def _accept_together(self, batch: Sequence[Notification]) -> list[Accepted]:
+        now = self.clock.now()
+        async with self.store.transaction() as uow:
+            kept = await uow.inbox.remember(batch)
+            todo = [item for item in kept.values() if item.fresh or item.verdict in _LOOKED_AT_AGAIN]
+            results, commands = await self._decide(uow, todo, now)
+            await uow.commit()
+        self.errands(commands)
+        answers = []
+        for notification in batch:
+            known = results.get(notification.key) or Accepted(kept[notification.key].verdict, "")
+            first = notification.key in results and notification is kept[notification.key].notification
+            answers.append(known if first else Accepted(Verdict.DUPLICATE, f"was {known.verdict.value}"))
+        return answers
+
+    async def match_again(self, keys: Sequence[NotificationKey]) -> list[Accepted]:
+        """What became of stored notifications whose payment was not known when they came."""
+        now = self.clock.now()
+        async with self.store.transaction() as uow:
+            unmatched = [kept for kept in await uow.inbox.load(keys) if kept.verdict is Verdict.UNMATCHED]
+            later = [attrs.evolve(kept, tries=kept.tries + 1) for kept in unmatched]
+            results, commands = await self._decide(uow, later, now)
+            await uow.commit()
+        self.errands(commands)
+        return [*results.values()]
+
+    async def _decide(
+        self, uow: UnitOfWork, todo: Sequence[Kept], now: datetime
+    ) -> tuple[dict[NotificationKey, Accepted], list[Command]]:
+        """Each hint decided on the payment as the hints before it left it; then one save for all."""
+        before = await uow.payments.lock({item.notification.key.shard for item in todo} - {""})
+        after = dict(before)
+        results, commands, updated = {}, list[Command](), []
+        for item in todo:
+            decision, question = self._decide_one(after.get(item.notification.key.shard), item, now)
+            if decision.payment is not None:
+                after[decision.payment.payment_id] = decision.payment
+            updated.append(_with_verdict(item, decision, now))
+            results[item.notification.key] = Accepted(decision.verdict, decision.reason)
+            commands += question
+        decided = [Decided(before[payment_id], after[payment_id]) for payment_id in sorted(before)]
+        saved = await save_all(uow, decided, now=now, actor="gateway")
+        await uow.inbox.update(updated)
+        return results, [*commands, *(command for item in saved.values() for command in item.commands)]
+
+    def _decide_one(
+        self, payment: Payment | None, item: Kept, now: datetime
+    ) -> tuple["_Decision", tuple[Command, ...]]:
+        if payment is None:
+            return _Decision(None, Verdict.UNMATCHED, "no such payment"), ()
+        gateway = self.gateways[item.notification.key.provider]
+        hint = item.notification.says or gateway.observe(item.notification.body)
+        try:
+            made = decide_hint(payment, hint, confirm=gateway.traits.confirm, now=now)
+        except (ValueError, AssertionError, ArithmeticError) as error:
+            # A broken rule of ours must not take its neighbours, nor lose the message: it is kept for a person.
+            return _Decision(payment, Verdict.QUARANTINED, f"could not be decided: {error}"), ()
+        return _Decision.of(made), _question(payment, hint, made)
+
+
+@attrs.frozen
+class _Decision:
+    """A HintDecision, or the lack of a payment to decide on."""
+
+    payment: Payment | None
+    verdict: Verdict
+    reason: str
+    asked: int = 0
+
+    @classmethod
+    def of(cls, made: HintDecision) -> "_Decision":
+        return cls(made.payment, made.verdict, made.reason, made.ask or 0)
+
+
+def _question(payment: Payment, hint: Observation, made: HintDecision) -> tuple[Command, ...]:
+    attempt = payment.attempt_named(hint.provider_order_id)
+    if made.ask is None or attempt is None:
+        return ()
+    return (AskCharge(payment.payment_id, attempt.provider, attempt.number, hint.transaction_id, made.ask),)
+
+
+def _with_verdict(item: Kept, decision: _Decision, now: datetime) -> Kept:
+    check_at = None
+    if decision.verdict is Verdict.WAITING:
+        check_at = now + LEASE
+    elif decision.verdict is Verdict.UNMATCHED and item.notification.key.shard:
+        check_at = _look_again_at(item.tries, now)
+    return attrs.evolve(item, verdict=decision.verdict, reason=decision.reason, asked=decision.asked, check_at=check_at)
+
+
+def _look_again_at(tries: int, now: datetime) -> datetime | None:
+    pause: timedelta | None = UNMATCHED_RETRY[tries] if tries < len(UNMATCHED_RETRY) else None
+    return now + pause if pause is not None else None

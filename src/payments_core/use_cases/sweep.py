@@ -1,0 +1,150 @@
+"""Due work is state: the sweep finds rows that say they need attention, and gives it to them.
+
+Claiming moves a row's time forward by the lease and commits; the work is done without a transaction.
+A process that dies holding a row loses nothing: the row comes due again. A doubled run changes nothing.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from payments_core.errors import GatewayError, NotFound, StaleWrite
+from payments_core.limits import LEASE, SWEEP_BATCH_MAX
+from payments_core.pages import plan_deadline, poll_again
+from payments_core.payment import AttemptState, ChargeDue, Payment
+from payments_core.policy import Policy
+from payments_core.ports import Due, DueKind, NotificationKey, ShopStore
+from payments_core.use_cases.apply_reading import AskGateway
+from payments_core.use_cases.close import ClosePages
+from payments_core.use_cases.receive_notification import ReceiveNotification
+from payments_core.use_cases.saving import Desk
+from payments_core.use_cases.start_payment import StartPayment
+
+__all__ = ["Sweep", "SweepReport"]
+
+
+@attrs.frozen
+class SweepReport:
+    """How many rows of each kind were attended to, and how many of them could not be finished now."""
+
+    done: Counter[str]
+    postponed: Counter[str]
+
+    @property
+    def total(self) -> int:
+        """Rows claimed."""
+        return self.done.total() + self.postponed.total()
+
+
+@attrs.frozen
+class Sweep:
+    """Attends to what is due; any number may run at once, on any machine."""
+
+    desk: Desk
+    shop: ShopStore | None
+    policy: Policy
+    receive: ReceiveNotification
+    start: StartPayment
+    ask: AskGateway
+    closing: ClosePages
+
+    async def once(self, *, each: "Each | None" = None) -> SweepReport:
+        """Every row that is due now was attended to once, up to one batch of each kind.
+
+        `each` decides how the rows of a batch are worked on (one after the other unless told otherwise).
+        Errors: StorageError.
+        """
+        done, postponed = Counter[str](), Counter[str]()
+
+        async def attend(due: Due) -> None:
+            try:
+                await self._attend(due)
+            except (GatewayError, StaleWrite, NotFound):
+                postponed[due.kind.value] += 1  # its lease brings it back
+            else:
+                done[due.kind.value] += 1
+
+        for kind in DueKind:
+            await (each or _one_by_one)(attend, await self.claim(kind))
+        return SweepReport(done, postponed)
+
+    async def claim(self, kind: DueKind) -> list[Due]:
+        """Due rows of this kind, nobody else's until the lease ends."""
+        if kind is DueKind.ORDER and self.shop is None:
+            return []
+        now = self.desk.clock.now()
+        async with self.desk.store.transaction() as uow:
+            due = await uow.claim_due(kind, now=now, until=now + LEASE, limit=SWEEP_BATCH_MAX)
+            await uow.commit()
+        return due
+
+    async def _attend(self, due: Due) -> None:
+        match due.kind:
+            case DueKind.NOTIFICATION if due.key is not None:
+                await self._notification(due.key)
+            case DueKind.ATTEMPT:
+                await self._attempt(due.id, int(due.part))
+            case DueKind.CHARGE:
+                await self._charge(due.id, due.part)
+            case DueKind.DEADLINE:
+                now = self.desk.clock.now()
+                await self.desk.change(due.id, lambda p: plan_deadline(p, self.policy, now), actor="deadline")
+            case DueKind.ORDER if self.shop is not None:
+                async with self.shop.transaction() as uow:
+                    await uow.orders.expire(due.id, self.desk.clock.now())
+                    await uow.commit()
+
+    async def _notification(self, key: NotificationKey) -> None:
+        """A waiting hint is asked about again; one without a payment looks for it again."""
+        async with self.desk.store.reading() as uow:
+            kept = next(iter(await uow.inbox.load([key])), None)
+            payment = (await uow.payments.load([key.shard])).get(key.shard)
+        gateway = self.receive.gateways.get(key.provider)
+        if kept is None or gateway is None:
+            return  # a gateway that is no longer set up: its notifications wait until it is
+        hint = gateway.observe(kept.notification.body)
+        attempt = payment.attempt_named(hint.provider_order_id) if payment else None
+        if payment is None or attempt is None:
+            await self.receive.match_again([key])
+            return
+        number = await self.ask.take_number(payment.payment_id)
+        transaction_id = kept.notification.transaction_id
+        await self.ask.charge(payment.payment_id, attempt.provider, attempt.number, transaction_id, number)
+
+    async def _attempt(self, payment_id: str, number: int) -> None:
+        payment = await self.desk.look(payment_id)
+        if payment is None:
+            return
+        page = payment.attempt(number)
+        match page.state:
+            case AttemptState.OPENING:
+                await self.start.finish(payment_id, number)
+            case AttemptState.OPEN:
+                await self.ask.page(payment_id, page, then=lambda p: self._polled(p, number))
+            case AttemptState.CLOSING:
+                await self.closing.page(payment_id, number)
+            case AttemptState.DEAD | AttemptState.SPENT:
+                pass
+
+    def _polled(self, payment: Payment, number: int) -> Payment:
+        return poll_again(payment, number, self.policy, self.desk.clock.now())
+
+    async def _charge(self, payment_id: str, transaction_id: str) -> None:
+        payment = await self.desk.look(payment_id)
+        charge = payment.charge(transaction_id) if payment else None
+        if payment is None or charge is None:
+            return
+        if charge.due is ChargeDue.CANCEL:
+            await self.closing.charge(payment_id, transaction_id)
+        elif charge.due is ChargeDue.RECHECK:
+            await self.ask.charge_now(payment, transaction_id)
+
+
+Attend = Callable[[Due], Awaitable[None]]
+Each = Callable[[Attend, list[Due]], Awaitable[None]]
+
+
+async def _one_by_one(attend: Attend, rows: list[Due]) -> None:
+    for due in rows:
+        await attend(due)
