@@ -254,7 +254,7 @@ class Case:
     kind: CaseKind
     transaction_id: str | None
     opened_at: datetime
-    evidence: Mapping[str, str] = attrs.field(factory=dict)
+    evidence: Mapping[str, str] = attrs.field(factory=dict, hash=False)
     decision: CaseDecision | None = None
     decided_by: str | None = None
     decided_at: datetime | None = None

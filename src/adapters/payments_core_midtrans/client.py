@@ -1,0 +1,181 @@
+"""`midtransclient`, made safe to call: bounded in time and size, pooled, without redirects, in threads of its own.
+
+What it does by itself, and what is done about it here (midtrans.md section 8): it has no time-out and opens a
+connection per call, so its HTTP client is replaced; it follows redirects and reads any amount, so ours does not; it
+puts ids into paths unquoted, so they are quoted before; its exceptions carry the Authorization header and the whole
+answer, so nothing of them is chained or kept.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from http.cookiejar import DefaultCookiePolicy
+from time import monotonic
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import attrs
+import midtransclient
+import midtransclient.error_midtrans
+import requests
+from requests.adapters import HTTPAdapter
+
+from payments_core.errors import GatewayTimeout, GatewayUnavailable
+from payments_core_midtrans.settings import MidtransSettings
+
+__all__ = ["ApiRefusal", "MidtransClient"]
+
+_ANSWER_BYTES_MAX = 1024 * 1024
+"""Real answers have a few kB; more is somebody else's page."""
+_CONNECT_S_MAX = 3.05
+_CHUNK_BYTES = 16 * 1024
+
+Answer = TypeVar("Answer")
+
+
+class ApiRefusal(Exception):
+    """Midtrans answered with an error of its own.
+
+    Shape: `code` is the body's `status_code`, which comes inside HTTP 200 too, else the HTTP status; `messages` are its
+    words, without secrets.
+    """
+
+    def __init__(self, code: int, messages: tuple[str, ...]) -> None:
+        super().__init__(f"{code}: {'; '.join(messages)}")
+        self.code = code
+        self.messages = messages
+
+
+@attrs.frozen
+class _HttpAnswer:
+    """What `midtransclient` needs of a response, and nothing that could leak: no request, no headers."""
+
+    status_code: int
+    body: bytes = attrs.field(repr=False)
+
+    @property
+    def text(self) -> str:
+        return f"{len(self.body)} bytes"
+
+    def json(self) -> Any:
+        answer = json.loads(self.body)
+        if not isinstance(answer, dict):
+            raise json.JSONDecodeError("not a JSON object", "", 0)
+        return answer
+
+
+class _BoundedHttp:
+    """Stands in for the `requests` module inside `midtransclient`."""
+
+    def __init__(self, timeout: timedelta, connections: int) -> None:
+        self._timeout_s = timeout.total_seconds()
+        self._session = requests.Session()
+        self._session.trust_env = False  # a ~/.netrc must not replace our key
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # threads share no state
+        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def request(self, method: str, url: str, **given: Any) -> _HttpAnswer:
+        until = monotonic() + self._timeout_s
+        connect_s = min(_CONNECT_S_MAX, self._timeout_s)
+        given.update(timeout=(connect_s, self._timeout_s), allow_redirects=False, stream=True)
+        with self._session.request(method, url, **given) as response:
+            body = b""
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                body += chunk
+                if len(body) > _ANSWER_BYTES_MAX:
+                    raise GatewayUnavailable(f"the answer is longer than {_ANSWER_BYTES_MAX} bytes")
+                if monotonic() > until:
+                    raise GatewayTimeout("the answer came too slowly")
+            return _HttpAnswer(response.status_code, body)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class MidtransClient:
+    """The calls we make, as coroutines; each ends within the time-out.
+
+    Errors, all methods: ApiRefusal, GatewayUnavailable, GatewayTimeout.
+    """
+
+    def __init__(self, settings: MidtransSettings) -> None:
+        self._timeout = settings.timeout
+        self._http = _BoundedHttp(settings.timeout, settings.threads)
+        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="midtrans")
+        self._snap = self._configured(midtransclient.Snap, settings)
+        self._core = self._configured(midtransclient.CoreApi, settings)
+
+    def _configured(self, kind: Callable[..., Any], settings: MidtransSettings) -> Any:
+        """Its own header and proxy dicts: the library's default dict is one object shared by all clients."""
+        client = kind(settings.is_production, settings.server_key, "", {}, {})
+        config = client.api_config
+        config.CORE_SANDBOX_BASE_URL = config.CORE_PRODUCTION_BASE_URL = settings.api_base
+        config.SNAP_SANDBOX_BASE_URL = config.SNAP_PRODUCTION_BASE_URL = settings.snap_base
+        client.http_client.http_client = self._http
+        return client
+
+    async def create_page(self, request: str) -> dict[str, Any]:
+        """Snap's answer to this body."""
+        return await self._in_thread(lambda: self._snap.create_transaction(json.loads(request)))
+
+    async def cancel_page(self, token: str) -> dict[str, Any]:
+        """Snap's answer to ending this page; the library has no method for it, but its client can say it."""
+        config = self._snap.api_config
+        url = f"{config.get_snap_base_url()}/transactions/{quote(token, safe='')}/cancel"
+        return await self._in_thread(
+            lambda: self._snap.http_client.request("post", config.server_key, url, {}, {}, {})[0]
+        )
+
+    async def status(self, reference: str) -> dict[str, Any]:
+        """The status of a transaction id or an order id."""
+        return await self._in_thread(lambda: self._core.transactions.status(quote(reference, safe="")))
+
+    async def cancel(self, reference: str) -> dict[str, Any]:
+        """The answer to cancelling a transaction."""
+        return await self._in_thread(lambda: self._core.transactions.cancel(quote(reference, safe="")))
+
+    async def _in_thread(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The time-out covers waiting for a thread too; a call that has not begun by then never does."""
+        running = asyncio.wrap_future(self._threads.submit(_translated, call))
+        try:
+            async with asyncio.timeout(self._timeout.total_seconds()):
+                return await running
+        except TimeoutError:
+            raise GatewayTimeout("Midtrans did not answer in time") from None
+
+    def close(self) -> None:
+        """Connections and threads are given back; calls in flight end by their time-out."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._http.close()
+
+
+def _translated(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The answer, or one of our errors with nothing of the library's behind it (`from None`: see the module)."""
+    try:
+        return call()
+    except midtransclient.error_midtrans.MidtransAPIError as error:
+        raise _refusal(error) from None
+    except requests.exceptions.Timeout:
+        raise GatewayTimeout("Midtrans did not answer in time") from None
+    except requests.exceptions.RequestException as error:
+        raise GatewayUnavailable(f"Midtrans could not be reached: {type(error).__name__}") from None
+    except (midtransclient.error_midtrans.JSONDecodeError, AttributeError, TypeError, ValueError, RecursionError):
+        # JSON that is odd (a list, a null or a word for status_code) breaks the library in these ways.
+        raise GatewayUnavailable("Midtrans answered with something that is not its protocol") from None
+
+
+def _refusal(error: Any) -> ApiRefusal | GatewayUnavailable:
+    answer = error.api_response_dict or {}
+    try:
+        code = int(answer.get("status_code") or error.http_status_code)
+    except (TypeError, ValueError):
+        return GatewayUnavailable("Midtrans answered with something that is not its protocol")
+    said = answer.get("error_messages") or answer.get("validation_messages") or [answer.get("status_message") or ""]
+    messages = (
+        tuple(str(message)[:200] for message in said if message) if isinstance(said, list) else (str(said)[:200],)
+    )
+    return ApiRefusal(code, messages)

@@ -1,0 +1,163 @@
+"""Midtrans' fields -> Observation, as one table. Pure; the words of Midtrans end here.
+
+The same function reads notifications and status answers, because only `transaction_status` and `fraud_status` mean the
+same in both; `status_code` does not (cancel is 202 in one and 200 in the other) and is used for one thing only: a
+`capture` or `authorize` with 201 is under review.
+Source: midtrans.md sections 4 and 5.
+"""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+from payments_core.errors import AmountNotRepresentable, MalformedNotification
+from payments_core.money import Currency, Money
+from payments_core.observations import Meaning, Observation, RefundNews, RefundReport, Unknown
+from payments_core.states import Signal
+from payments_core_midtrans.body import Fields
+
+__all__ = ["MEANINGS", "PROVIDER", "observe"]
+
+PROVIDER = "midtrans"
+
+_ACCEPTED, _REVIEW, _REFUSED, _ANY = "accept", "challenge", "deny", "*"
+
+MEANINGS: dict[tuple[str, str], Signal] = {
+    # transaction_status, fraud_status ("accept" also where it is absent: some channels have none)
+    ("pending", _ANY): Signal.PENDING,
+    ("authorize", _ACCEPTED): Signal.AUTHORIZED,
+    ("authorize", _REVIEW): Signal.CHALLENGED,
+    ("authorize", _REFUSED): Signal.DENIED,
+    ("capture", _ACCEPTED): Signal.CAPTURED,
+    ("capture", _REVIEW): Signal.CHALLENGED,
+    ("capture", _REFUSED): Signal.DENIED,
+    ("settlement", _ACCEPTED): Signal.SETTLED,
+    ("deny", _ANY): Signal.DENIED,  # usually with fraud_status accept, which then means nothing
+    ("cancel", _ANY): Signal.CANCELLED,
+    ("expire", _ANY): Signal.EXPIRED,
+    ("failure", _ANY): Signal.FAILED,
+    # money given back is an amount; the charge behind it settled
+    ("refund", _ANY): Signal.SETTLED,
+    ("partial_refund", _ANY): Signal.SETTLED,
+    ("chargeback", _ANY): Signal.SETTLED,
+    ("partial_chargeback", _ANY): Signal.SETTLED,
+}
+_UNDER_REVIEW_CODE = "201"
+_REFUND_WORDS = frozenset({"refund", "partial_refund"})
+_CHARGE_BACK_WORDS = frozenset({"chargeback", "partial_chargeback"})
+_DECLINED = frozenset({Signal.DENIED, Signal.FAILED})
+_JAKARTA = timezone(timedelta(hours=7))
+_REFUNDS_MAX = 200
+"""Entries of `refunds[]` that are read; a transaction has a handful."""
+
+
+def observe(fields: Fields, *, account: str = "default") -> Observation:
+    """What this notification or status answer says.
+
+    Errors: MalformedNotification when the fields every body has are missing or are not what they should be.
+    """
+    word = _text(fields, "transaction_status").lower()
+    meaning = _meaning(word, fields)
+    currency = _currency(fields)
+    method = _optional(fields, "payment_type")
+    return Observation(
+        provider=PROVIDER,
+        account=account,
+        provider_order_id=_text(fields, "order_id"),
+        transaction_id=_text(fields, "transaction_id"),
+        meaning=meaning,
+        amount=_money(_text(fields, "gross_amount"), currency),
+        shop_order_id=_optional(fields, "custom_field1"),
+        merchant_id=_optional(fields, "merchant_id"),
+        method=method.lower() if method else None,
+        decline_code=(_optional(fields, "channel_response_code") or word) if meaning in _DECLINED else None,
+        occurred_at=_time(fields, "settlement_time") or _time(fields, "transaction_time"),
+        ends_page=word == "cancel" or (word == "expire" and method != "credit_card"),
+        **_given_back(word, fields, currency),
+    )
+
+
+def _meaning(word: str, fields: Fields) -> Meaning:
+    fraud = (_optional(fields, "fraud_status") or _ACCEPTED).lower()
+    signal = MEANINGS.get((word, _ANY)) or MEANINGS.get((word, fraud))
+    if signal is None:
+        return Unknown(word if fraud == _ACCEPTED else f"{word}/{fraud}")
+    if signal in (Signal.CAPTURED, Signal.AUTHORIZED) and fields.get("status_code") == _UNDER_REVIEW_CODE:
+        return Signal.CHALLENGED
+    return signal
+
+
+def _given_back(word: str, fields: Fields, currency: Currency) -> dict[str, Any]:
+    """The refund and charge-back fields of an Observation; any of Midtrans' own may be missing.
+
+    A refund is known by its key, never by the number of messages: each one is notified twice.
+    """
+    if word not in _REFUND_WORDS | _CHARGE_BACK_WORDS:
+        return {}
+    reports = _refunds(fields, currency)
+    total = _optional(fields, "refund_amount")
+    named = _money(total, currency) if total is not None else None
+    if word in _CHARGE_BACK_WORDS:
+        charged_back = None if reports else named
+        return {
+            "refunds": reports,
+            "charged_back": charged_back,
+            "charged_back_all": word == "chargeback" and charged_back is None,
+            "charged_back_unknown": word == "partial_chargeback" and charged_back is None,
+        }
+    amounts_known = named is not None or any(report.amount for report in reports)
+    return {
+        "refunds": reports,
+        "refunded": named,
+        "refunded_all": word == "refund",
+        "refunded_unknown": word == "partial_refund" and not amounts_known,
+    }
+
+
+def _refunds(fields: Fields, currency: Currency) -> tuple[RefundReport, ...]:
+    entries = fields.get("refunds")
+    reports: dict[str, RefundReport] = {}
+    for entry in entries[:_REFUNDS_MAX] if isinstance(entries, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        key = entry.get("refund_key") or entry.get("refund_chargeback_id")
+        amount = entry.get("refund_amount")
+        if key is not None:
+            money = _money(str(amount), currency) if amount is not None else None
+            reports[str(key)] = RefundReport(str(key), money, RefundNews.CONFIRMED)
+    return tuple(reports.values())
+
+
+def _text(fields: Fields, name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise MalformedNotification(f"{name} is missing, or is not text")
+    return value
+
+
+def _optional(fields: Fields, name: str) -> str | None:
+    """Channels add and leave out fields at will, so an odd one is as good as none."""
+    value = fields.get(name)
+    return value if isinstance(value, str) and value else None
+
+
+def _currency(fields: Fields) -> Currency:
+    """Older bodies name no currency; Midtrans knows one."""
+    try:
+        return Currency.of(_optional(fields, "currency") or "IDR")
+    except AmountNotRepresentable as error:
+        raise MalformedNotification(error.detail) from error
+
+
+def _money(text: str, currency: Currency) -> Money:
+    try:
+        return Money.parse(text, currency)
+    except AmountNotRepresentable as error:
+        raise MalformedNotification(error.detail) from error
+
+
+def _time(fields: Fields, name: str) -> datetime | None:
+    """Times come without an offset, in GMT+7."""
+    try:
+        return datetime.strptime(fields[name], "%Y-%m-%d %H:%M:%S").replace(tzinfo=_JAKARTA).astimezone(UTC)
+    except (KeyError, ValueError, TypeError):
+        return None

@@ -1,0 +1,61 @@
+"""What the Midtrans adapter has to be told."""
+
+from datetime import timedelta
+
+import attrs
+
+from payments_core.policy import GatewayTraits
+from payments_core.states import Confirm
+
+__all__ = ["MidtransSettings"]
+
+_SNAP = {
+    True: "https://app.midtrans.com/snap/v1",
+    False: "https://app.sandbox.midtrans.com/snap/v1",
+}
+_API = {True: "https://api.midtrans.com", False: "https://api.sandbox.midtrans.com"}
+
+
+@attrs.frozen(kw_only=True)
+class MidtransSettings:
+    """One merchant account at Midtrans.
+
+    Units: `timeout` and `status_lag` as durations; `threads` counts calls in flight at once.
+    Shape: `previous_key` still verifies notifications while a key is being rotated. `frontend_url` is where the buyer
+    returns: `{frontend_url}/orders/{order_id}/finish`.
+    Source: midtrans.md sections 1 and 2 (docs.midtrans.com, read 2026-11).
+    """
+
+    server_key: str = attrs.field(repr=False)
+    previous_key: str | None = attrs.field(default=None, repr=False)
+    is_production: bool = False
+    merchant_id: str | None = None
+    snap_url: str | None = None
+    api_url: str | None = None
+    frontend_url: str = "http://127.0.0.1:8000"
+    confirm: Confirm = Confirm.ALWAYS
+    status_lag: timedelta = timedelta(seconds=600)
+    timeout: timedelta = timedelta(seconds=10)
+    threads: int = 32
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys a notification may be signed with, newest first."""
+        return (self.server_key, self.previous_key) if self.previous_key else (self.server_key,)
+
+    @property
+    def snap_base(self) -> str:
+        """Where Snap is; Snap paths on the Core host are 404."""
+        return (self.snap_url or _SNAP[self.is_production]).rstrip("/")
+
+    @property
+    def api_base(self) -> str:
+        """Where the Core API is."""
+        return (self.api_url or _API[self.is_production]).rstrip("/")
+
+    @property
+    def traits(self) -> GatewayTraits:
+        """What the core must know: Midtrans signs no status, and an answer may lag."""
+        return GatewayTraits(
+            confirm=self.confirm, status_lag=self.status_lag, timeout=self.timeout, merchant_id=self.merchant_id
+        )

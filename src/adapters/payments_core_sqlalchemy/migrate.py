@@ -1,0 +1,70 @@
+"""Migrations: numbered, reviewed by hand, run by Alembic."""
+
+import asyncio
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from payments_core.errors import StorageUnavailable
+from payments_core_sqlalchemy.store import engine_for
+
+__all__ = ["current_revision", "head_revision", "migrate", "migrate_async"]
+
+_MIGRATE_S = 300
+"""A migration that takes longer is not one to run beside a live service."""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def head_revision() -> str:
+    """The revision this version of the package needs."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+async def migrate_async(url: str, revision: str = "head") -> None:
+    """The database is at this revision.
+
+    Errors: StorageUnavailable.
+    """
+
+    def upgrade(connection: Connection) -> None:
+        config = _config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    engine = engine_for(url, writes=True)
+    try:
+        async with asyncio.timeout(_MIGRATE_S), engine.begin() as connection:
+            await connection.run_sync(upgrade)
+    except OSError as error:
+        raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error
+    finally:
+        await engine.dispose()
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """The database is at this revision; the blocking form."""
+    asyncio.run(migrate_async(url, revision))
+
+
+async def current_revision(url: str) -> str | None:
+    """The revision the database is at, None when it has none.
+
+    Errors: StorageUnavailable.
+    """
+    engine = engine_for(url, writes=False)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
+    except OSError as error:
+        raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error
+    finally:
+        await engine.dispose()

@@ -1,0 +1,192 @@
+"""The SQL order book: orders, what they reserve, and the stock it comes from.
+
+Locks are taken in one order: orders by id, then skus by name.
+Being paid touches the order's own reservation rows only; `stock.available` moves when units are reserved or released.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from payments_core.errors import Conflict, InvalidInput, StaleWrite
+from payments_core.orders import Order, OrderStatus, StockLevel, StockMove, TrackedUnits
+from payments_core.ports import OrderEffect, Placed
+from payments_core_sqlalchemy.repositories import insert_into
+from payments_core_sqlalchemy.rows import order_from_row, order_to_row
+from payments_core_sqlalchemy.tables import orders, reservations, stock
+
+__all__ = ["SqlOrderBook"]
+
+_PENDING, _RESERVED = OrderStatus.PENDING.value, StockMove.RESERVED.value
+
+
+class SqlOrderBook:
+    """The `OrderRegistry` port."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    # ── what payments need ────────────────────────────────────────────────────────────────────────────────────────
+    async def get(self, order_id: str) -> Order | None:
+        """The order, or None."""
+        return await self._find(order_id, lock=False)
+
+    async def claim(self, order_id: str, payment_id: str) -> bool:
+        """Whether this payment is now the order's."""
+        free = (orders.c.order_id == order_id) & orders.c.payment_id.is_(None) & (orders.c.status == _PENDING)
+        result = await self._connection.execute(update(orders).where(free).values(payment_id=payment_id))
+        return result.rowcount == 1
+
+    async def apply(self, effects: Sequence[OrderEffect]) -> dict[str, StockMove]:
+        """The orders with their new status; the stock moves that really happened, by order id."""
+        for effect in effects:
+            changed = {"status": effect.status.value, "expired": effect.expired}
+            await self._connection.execute(update(orders).where(orders.c.order_id == effect.order_id).values(changed))
+        consumed = [effect.order_id for effect in effects if effect.stock is StockMove.CONSUMED]
+        moved = dict.fromkeys(await self._consume(consumed), StockMove.CONSUMED)
+        for effect in effects:
+            if effect.stock is StockMove.RELEASED and await self._release(effect.order_id):
+                moved[effect.order_id] = StockMove.RELEASED
+        return moved
+
+    async def reserve_again(self, order_id: str, now: datetime) -> bool:
+        """Whether the released stock of this order could be reserved anew; all of it or nothing."""
+        order = await self._find(order_id, lock=True)
+        if order is None:
+            return False
+        units = order.tracked_units()
+        levels = await self._lock_stock(units)
+        if any(levels.get(sku, 0) < quantity for sku, quantity in units.items()):
+            return False
+        await self._reserve(order_id, units)
+        await self._connection.execute(update(orders).where(orders.c.order_id == order_id).values(reserved_at=now))
+        return True
+
+    # ── what the shop asks ────────────────────────────────────────────────────────────────────────────────────────
+    async def place(self, order: Order) -> tuple[Order, Placed]:
+        """The order stored with its stock reserved, or found the same, or changed before its first page.
+
+        Errors: Conflict `order_frozen`, `out_of_stock`; InvalidInput `unknown_sku`; StaleWrite when another call
+        stored it first.
+        """
+        known = await self._find(order.order_id, lock=True)
+        if known is not None and known.sells_the_same_as(order):
+            return known, Placed.SAME
+        if known is not None and (known.payment_id is not None or known.status is not OrderStatus.PENDING):
+            raise Conflict("a page was opened for this order, or it is over: it cannot change", code="order_frozen")
+        if known is not None:
+            await self._release(order.order_id)
+        await self._take_from_stock(order.tracked_units())
+        await self._store(order, known)
+        await self._write_reservations(order.order_id, order.tracked_units())
+        return order, Placed.CHANGED if known else Placed.NEW
+
+    async def expire(self, order_id: str, now: datetime) -> bool:
+        """Whether an order without a payment was given up at its time, its stock released."""
+        return await self._give_up(order_id, expired=True, due_by=now)
+
+    async def cancel(self, order_id: str, now: datetime) -> bool:  # noqa: ARG002 - the port names it
+        """Whether an order without a payment was cancelled, its stock released."""
+        return await self._give_up(order_id, expired=False, due_by=None)
+
+    async def overdue(self, now: datetime, limit: int) -> list[str]:
+        """Orders without a payment whose time is over, oldest first."""
+        due = (orders.c.status == _PENDING) & orders.c.payment_id.is_(None) & (orders.c.expires_at <= now)
+        query = select(orders.c.order_id).where(due).order_by(orders.c.expires_at).limit(limit)
+        return [*await self._connection.scalars(query)]
+
+    async def put_stock(self, sku: str, available: int) -> StockLevel:
+        """The stock of this sku with so many units that can still be reserved."""
+        insert = insert_into(self._connection, stock).values(sku=sku, available=available)
+        set_to = {"available": insert.excluded.available}
+        await self._connection.execute(insert.on_conflict_do_update(index_elements=["sku"], set_=set_to))
+        return StockLevel(sku, available, await self._reserved(sku))
+
+    async def stock(self, sku: str) -> StockLevel | None:
+        """The stock of this sku, or None."""
+        available = await self._connection.scalar(select(stock.c.available).where(stock.c.sku == sku))
+        return None if available is None else StockLevel(sku, available, await self._reserved(sku))
+
+    # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _find(self, order_id: str, *, lock: bool) -> Order | None:
+        query = select(orders).where(orders.c.order_id == order_id)
+        row = (await self._connection.execute(query.with_for_update() if lock else query)).mappings().first()
+        return order_from_row(row) if row else None
+
+    async def _store(self, order: Order, known: Order | None) -> None:
+        row = order_to_row(order)
+        if known is not None:
+            await self._connection.execute(update(orders).where(orders.c.order_id == order.order_id).values(row))
+            return
+        insert = insert_into(self._connection, orders).values(row).on_conflict_do_nothing()
+        if (await self._connection.execute(insert)).rowcount != 1:
+            raise StaleWrite(f"order {order.order_id} was stored by another call")
+
+    async def _give_up(self, order_id: str, *, expired: bool, due_by: datetime | None) -> bool:
+        free = (orders.c.order_id == order_id) & orders.c.payment_id.is_(None) & (orders.c.status == _PENDING)
+        if due_by is not None:
+            free &= orders.c.expires_at <= due_by
+        changed = {"status": OrderStatus.CANCELLED.value, "expired": expired}
+        result = await self._connection.execute(update(orders).where(free).values(changed))
+        if result.rowcount != 1:
+            return False
+        await self._release(order_id)
+        return True
+
+    # ── units ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _consume(self, order_ids: list[str]) -> set[str]:
+        if not order_ids:
+            return set()
+        reserved = reservations.c.order_id.in_(order_ids) & (reservations.c.state == _RESERVED)
+        statement = update(reservations).where(reserved).values(state=StockMove.CONSUMED.value)
+        return set(await self._connection.scalars(statement.returning(reservations.c.order_id)))
+
+    async def _release(self, order_id: str) -> bool:
+        reserved = (reservations.c.order_id == order_id) & (reservations.c.state == _RESERVED)
+        statement = update(reservations).where(reserved).values(state=StockMove.RELEASED.value)
+        freed = await self._connection.execute(statement.returning(reservations.c.sku, reservations.c.quantity))
+        units = {row.sku: row.quantity for row in freed}
+        for sku in sorted(units):
+            more = stock.c.available + units[sku]
+            await self._connection.execute(update(stock).where(stock.c.sku == sku).values(available=more))
+        return bool(units)
+
+    async def _take_from_stock(self, units: TrackedUnits) -> None:
+        levels = await self._lock_stock(units)
+        unknown = [sku for sku in units if sku not in levels]
+        if unknown:
+            raise InvalidInput(f"no stock is known for {', '.join(unknown)}", code="unknown_sku")
+        short = [sku for sku, quantity in units.items() if levels[sku] < quantity]
+        if short:
+            raise Conflict(f"not enough stock of {', '.join(short)}", code="out_of_stock")
+        await self._subtract(units)
+
+    async def _lock_stock(self, units: TrackedUnits) -> dict[str, int]:
+        if not units:
+            return {}
+        query = select(stock).where(stock.c.sku.in_(sorted(units))).order_by(stock.c.sku).with_for_update()
+        return {row.sku: row.available for row in await self._connection.execute(query)}
+
+    async def _reserve(self, order_id: str, units: TrackedUnits) -> None:
+        await self._subtract(units)
+        await self._write_reservations(order_id, units)
+
+    async def _subtract(self, units: TrackedUnits) -> None:
+        for sku in sorted(units):
+            less = stock.c.available - units[sku]
+            await self._connection.execute(update(stock).where(stock.c.sku == sku).values(available=less))
+
+    async def _write_reservations(self, order_id: str, units: TrackedUnits) -> None:
+        if not units:
+            return
+        insert = insert_into(self._connection, reservations)
+        set_to = {"quantity": insert.excluded.quantity, "state": insert.excluded.state}
+        statement = insert.on_conflict_do_update(index_elements=["order_id", "sku"], set_=set_to)
+        rows = [{"order_id": order_id, "sku": sku, "quantity": n, "state": _RESERVED} for sku, n in units.items()]
+        await self._connection.execute(statement, rows)
+
+    async def _reserved(self, sku: str) -> int:
+        waiting = (reservations.c.sku == sku) & (reservations.c.state == _RESERVED)
+        return int(await self._connection.scalar(select(func.sum(reservations.c.quantity)).where(waiting)) or 0)

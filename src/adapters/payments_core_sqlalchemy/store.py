@@ -1,0 +1,141 @@
+"""The store: engines, transactions, and what a database's errors mean."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from payments_core.errors import StaleWrite, StorageUnavailable
+from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
+
+__all__ = ["SqlStore", "engine_for"]
+
+_CONNECT_S, _POOL_WAIT_S, _STATEMENT_S = 1.5, 1.5, 5.0
+"""A database that is down is reported within two seconds; a statement that hangs is given up."""
+_BUSY_MS = 5_000
+"""How long another process's write is waited for on SQLite."""
+_RETRY_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+"""Serialization failure, deadlock, lock not available: the same transaction may succeed when it is run again."""
+_CONNECTIONS = 10
+
+
+class SqlStore:
+    """Payments, notifications and orders in one SQL database.
+
+    On SQLite there is one writer in the process and readers beside it; on PostgreSQL a pool.
+    `subscribers` are the names that every event is put into the outbox for.
+    """
+
+    def __init__(self, url: str, *, subscribers: tuple[str, ...] = (), connections: int = _CONNECTIONS) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._subscribers = subscribers
+        self._writer = engine_for(url, writes=True, connections=connections)
+        self._reader = engine_for(url, writes=False, connections=connections) if self.is_sqlite else self._writer
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine that writes; for migrations and checks."""
+        return self._writer
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqlUnitOfWork]:
+        """A unit of work that writes; leaving it without `commit` changes nothing.
+
+        Errors: StorageUnavailable, StaleWrite.
+        """
+        async with _meaning(), self._writer.connect() as connection:
+            yield SqlUnitOfWork(connection, subscribers=self._subscribers)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[SqlUnitOfWork]:
+        """A unit of work that reads one consistent picture.
+
+        Errors: StorageUnavailable.
+        """
+        async with _meaning(), self._reader.connect() as connection:
+            if not self.is_sqlite:
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield SqlUnitOfWork(connection, subscribers=self._subscribers)
+
+    async def close(self) -> None:
+        """Every connection is given back."""
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+
+def engine_for(url: str, *, writes: bool, connections: int = _CONNECTIONS) -> AsyncEngine:
+    """An engine with every wait bounded and every commit durable."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite(url, writes=writes)
+    return create_async_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=_POOL_WAIT_S,
+        connect_args={
+            "timeout": _CONNECT_S,
+            "command_timeout": _STATEMENT_S,
+            "server_settings": {
+                "application_name": "payments-core",
+                "lock_timeout": "3000",
+                "idle_in_transaction_session_timeout": "15000",
+            },
+        },
+    )
+
+
+def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=1 if writes else 5,
+        max_overflow=0,
+        pool_timeout=_BUSY_MS / 1000,
+        connect_args={"timeout": _BUSY_MS / 1000},
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+        connection.isolation_level = None  # the driver begins nothing by itself
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:  # noqa: ANN401 - the driver's own type
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@asynccontextmanager
+async def _meaning() -> AsyncIterator[None]:
+    """What went wrong, in the core's words: somebody was first, or the database is not there."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise StaleWrite(f"a constraint says that somebody else was first: {_short(error)}") from error
+    except DBAPIError as error:
+        if _sqlstate(error) in _RETRY_SQLSTATES:
+            raise StaleWrite(f"the database asks to run this again: {_short(error)}") from error
+        raise StorageUnavailable(f"the database failed: {_short(error)}") from error
+    except (PoolTimeout, OSError, sqlite3.Error) as error:
+        raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _short(error: DBAPIError) -> str:
+    """The driver's words without the statement and its values, which are somebody's data."""
+    return str(error.orig).splitlines()[0][:200]

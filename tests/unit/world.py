@@ -1,0 +1,187 @@
+"""One shop with one order, wired over the memory twins: what unit tests and laws drive."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import attrs
+
+from payments_core import (
+    Currency,
+    Customer,
+    ErrandList,
+    GatewayTraits,
+    Item,
+    Money,
+    Order,
+    PageWish,
+    Payment,
+    PaymentService,
+    PaymentStatus,
+    Policy,
+    Signal,
+    status,
+)
+from payments_core.use_cases.receive_notification import Accepted
+from payments_core.use_cases.start_payment import Paying
+from payments_core_memory import ManualClock, MemoryGateway, MemoryStore, SequentialIds
+
+IDR = Currency.of("IDR")
+ANYTHING = PageWish(provider="memory")
+Result = TypeVar("Result")
+
+
+def rupiah(whole: int) -> Money:
+    """So many whole rupiah."""
+    return Money(whole * 100, IDR)
+
+
+def drive(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine that never has to wait: the twins answer at once."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    work.close()
+    raise AssertionError("the coroutine waits for something")
+
+
+@attrs.define
+class World:
+    """A store, a gateway, a clock, and the use cases over them."""
+
+    traits: GatewayTraits = attrs.field(factory=GatewayTraits)
+    policy: Policy = attrs.field(factory=Policy)
+    clock: ManualClock = attrs.field(factory=ManualClock)
+    store: MemoryStore = attrs.field(factory=MemoryStore)
+    errands: ErrandList = attrs.field(factory=ErrandList)
+    gateway: MemoryGateway = attrs.field(init=False)
+    service: PaymentService = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.gateway = MemoryGateway(traits=self.traits)
+        self.service = PaymentService.over(
+            self.store,
+            {"memory": self.gateway},
+            clock=self.clock,
+            ids=SequentialIds(),
+            errands=self.errands,
+            policy=self.policy,
+            shop=self.store,
+        )
+
+    # ── the shop ──────────────────────────────────────────────────────────────────────────────────────────────────
+    def order(self, order_id: str = "o-1", *, units: int = 2, price: int = 50_000, stock: int = 10) -> Order:
+        """A new order of `units` books, its stock reserved."""
+        now = self.clock.now()
+        order = Order(
+            order_id=order_id,
+            customer=Customer("alice", "Alice", "alice@example.com"),
+            currency=IDR,
+            items=(Item("book", "A book", rupiah(price), units),),
+            discount=rupiah(0),
+            reserved_at=now,
+            expires_at=now + self.policy.expiry,
+        )
+        self.store.orders.available.setdefault("book", stock)
+        placed, _ = drive(self.store.orders.place(order))
+        return placed
+
+    def shop_order(self, order_id: str = "o-1") -> Order:
+        """The order as it is now."""
+        return self.store.orders.orders[order_id]
+
+    @property
+    def stock(self) -> int:
+        """Books that can still be reserved."""
+        return self.store.orders.available["book"]
+
+    @property
+    def payment(self) -> Payment:
+        """The one payment there is."""
+        (payment,) = self.store.payments.rows.values()
+        return payment
+
+    @property
+    def status(self) -> PaymentStatus:
+        """Its status."""
+        return status(self.payment)
+
+    @property
+    def cases(self) -> list[str]:
+        """Kinds of its open cases."""
+        return [case.kind.value for case in self.payment.open_cases]
+
+    @property
+    def history(self) -> list[str]:
+        """Types of its events, oldest first."""
+        return [event.type.value for event in self.store.payments.events[self.payment.payment_id]]
+
+    # ── the customer ──────────────────────────────────────────────────────────────────────────────────────────────
+    async def click(self, order_id: str = "o-1", wish: PageWish = ANYTHING) -> Paying:
+        """A click on "Pay"."""
+        return await self.service.start(order_id, wish, customer_id="alice", actor="customer:alice")
+
+    async def opened(self, order_id: str = "o-1") -> str:
+        """The token of the page of a new order."""
+        self.order(order_id)
+        return (await self.click(order_id)).attempt.token or ""
+
+    def tries(self, outcome: Signal, *, method: str = "bank_transfer") -> str:
+        """The transaction id of a buyer's try on the payable page."""
+        page = self.payment.payable_attempt
+        assert page is not None
+        assert page.token is not None
+        return self.gateway.buyer_tries(page.token, outcome, method=method)
+
+    # ── the gateway's messages ────────────────────────────────────────────────────────────────────────────────────
+    async def deliver(self, transaction_id: str, **forged: object) -> Accepted:
+        """What became of the notification the gateway would send now; its questions are not asked yet."""
+        body, headers = self.gateway.notification(transaction_id, **forged)
+        return await self.deliver_bytes(body, headers)
+
+    async def deliver_bytes(self, body: bytes, headers: dict[str, str]) -> Accepted:
+        """What became of these bytes."""
+        notification = self.service.receive.understand("memory", body, headers)
+        (accepted,) = await self.service.receive.accept([notification])  # type: ignore[list-item]
+        assert isinstance(accepted, Accepted)
+        return accepted
+
+    async def hear(self, transaction_id: str, **forged: object) -> Accepted:
+        """The same, with every question asked and every errand done."""
+        accepted = await self.deliver(transaction_id, **forged)
+        await self.do_errands()
+        return accepted
+
+    async def do_errands(self) -> None:
+        """What decisions asked for was tried once."""
+        await self.errands.do(self.service.perform)
+
+    async def pass_time(self, by: timedelta) -> None:
+        """The clock moved on, and the sweep attended to all that came due on the way."""
+        until = self.clock.at + by
+        while (at := self._next_due()) is not None and at <= until:
+            self.clock.at = max(self.clock.at, at)
+            await self.sweep()
+        self.clock.at = until
+
+    async def sweep(self) -> int:
+        """Rows the sweep attended to, their errands done."""
+        report = await self.service.sweep.once()
+        await self.do_errands()
+        return report.total
+
+    def _next_due(self) -> Any:
+        unit = self.store
+        times = [kept.check_at for kept in unit.inbox.rows.values()]
+        for payment in unit.payments.rows.values():
+            times += [payment.deadline_at, *(a.check_at for a in payment.attempts)]
+            times += [c.check_at for c in payment.charges]
+        times += [o.expires_at for o in unit.orders.orders.values() if o.payment_id is None and o.status.value == "pending"]
+        return min((at for at in times if at is not None), default=None)
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of a coroutine in an event loop of its own, for Hypothesis."""
+    return asyncio.run(work)
