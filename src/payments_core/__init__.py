@@ -18,6 +18,7 @@ from payments_core.policy import GatewayTraits, LatePayment, Policy
 from payments_core.service import ErrandList, PaymentService
 from payments_core.states import TRANSITIONS, CaseKind, ChargeState, Confirm, Signal
 from payments_core.status import STATUS_ROWS, PaymentStatus, order_status, status
+from payments_core.system import SystemClock, SystemIds
 
 __all__ = [
     "STATUS_ROWS",
@@ -58,6 +59,8 @@ __all__ = [
     "Refund",
     "Shipping",
     "Signal",
+    "SystemClock",
+    "SystemIds",
     "Unknown",
     "Verdict",
     "commands_between",

@@ -21,6 +21,7 @@ from payments_core.observations import Observation
 from payments_core.orders import Order, OrderStatus, StockLevel, StockMove
 from payments_core.payment import Attempt, Payment
 from payments_core.policy import GatewayTraits
+from payments_core.status import PaymentStatus
 
 __all__ = [
     "Change",
@@ -44,6 +45,7 @@ __all__ = [
     "PageRefused",
     "PageReply",
     "PageTaken",
+    "PaymentFilter",
     "Payments",
     "Placed",
     "ShopStore",
@@ -170,6 +172,18 @@ class Change:
     events: Sequence[Event]
 
 
+@attrs.frozen(kw_only=True)
+class PaymentFilter:
+    """Which payments a list shows; None leaves a field open. Times bound `created_at`, from included, to not."""
+
+    status: PaymentStatus | None = None
+    provider: str | None = None
+    order_id: str | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+    needs_review: bool | None = None
+
+
 class Payments(Protocol):
     """Payments, by id; many at a time."""
 
@@ -190,6 +204,9 @@ class Payments(Protocol):
 
     async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
         """Events with a sequence above `after`, oldest first."""
+
+    async def newest(self, wanted: PaymentFilter, *, before: str | None, limit: int) -> list[Payment]:
+        """Payments that fit, newest first, made before the one with this id."""
 
     async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
         """Whether this transaction belongs to this payment, binding it when it belongs to none.

@@ -4,7 +4,7 @@ They pass the same contracts as the SQL store and the real gateways, so a test m
 Nothing here survives the process.
 """
 
-from payments_core_memory.clock import ManualClock, SequentialIds, SystemClock, SystemIds
+from payments_core_memory.clock import ManualClock, SequentialIds
 from payments_core_memory.gateway import MemoryGateway
 from payments_core_memory.orders import MemoryOrders
 from payments_core_memory.store import MemoryStore
@@ -15,6 +15,4 @@ __all__ = [
     "MemoryOrders",
     "MemoryStore",
     "SequentialIds",
-    "SystemClock",
-    "SystemIds",
 ]

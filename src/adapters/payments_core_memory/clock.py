@@ -1,34 +1,13 @@
-"""Time and identity: the real ones, and ones a test holds in its hand."""
+"""Time and identity that a test holds in its hand."""
 
 import asyncio
-import secrets
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from payments_core.identity import make_payment_id
 
-__all__ = ["ManualClock", "SequentialIds", "SystemClock", "SystemIds"]
-
-
-class SystemClock:
-    """The machine's time."""
-
-    def now(self) -> datetime:
-        """The time in UTC."""
-        return datetime.now(UTC)
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
-        await asyncio.sleep(seconds)
-
-
-class SystemIds:
-    """Ids nobody can guess."""
-
-    def payment_id(self) -> str:
-        """A new payment id."""
-        return make_payment_id(int(datetime.now(UTC).timestamp() * 1000), secrets.randbits(80))
+__all__ = ["ManualClock", "SequentialIds"]
 
 
 @attrs.define

@@ -12,7 +12,8 @@ from payments_core.errors import StaleWrite
 from payments_core.facts import Event
 from payments_core.orders import OrderStatus
 from payments_core.payment import Payment
-from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey
+from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey, PaymentFilter
+from payments_core.status import status
 from payments_core_memory.orders import MemoryOrders
 
 __all__ = ["MemoryStore"]
@@ -55,8 +56,25 @@ class _Payments:
     async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
         return [event for event in self.events.get(payment_id, []) if event.sequence > after][:limit]
 
+    async def newest(self, wanted: PaymentFilter, *, before: str | None, limit: int) -> list[Payment]:
+        newest_first = sorted(self.rows.values(), key=lambda payment: payment.payment_id, reverse=True)
+        older = (p for p in newest_first if before is None or p.payment_id < before)
+        return [payment for payment in older if _fits(payment, wanted)][:limit]
+
     async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
         return self.bound.setdefault((provider, account, transaction_id), payment_id) == payment_id
+
+
+def _fits(payment: Payment, wanted: PaymentFilter) -> bool:
+    page = payment.payable_attempt or payment.last_attempt
+    return (
+        wanted.status in (None, status(payment))
+        and wanted.provider in (None, page.provider if page else "")
+        and wanted.order_id in (None, payment.order_id)
+        and (wanted.created_from is None or payment.created_at >= wanted.created_from)
+        and (wanted.created_to is None or payment.created_at < wanted.created_to)
+        and wanted.needs_review in (None, bool(payment.open_cases))
+    )
 
 
 @attrs.define

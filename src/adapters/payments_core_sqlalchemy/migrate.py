@@ -9,8 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-from payments_core.errors import StorageUnavailable
-from payments_core_sqlalchemy.store import engine_for
+from payments_core_sqlalchemy.store import database_errors, engine_for
 
 __all__ = ["current_revision", "head_revision", "migrate", "migrate_async"]
 
@@ -42,10 +41,8 @@ async def migrate_async(url: str, revision: str = "head") -> None:
 
     engine = engine_for(url, writes=True)
     try:
-        async with asyncio.timeout(_MIGRATE_S), engine.begin() as connection:
+        async with database_errors(), asyncio.timeout(_MIGRATE_S), engine.begin() as connection:
             await connection.run_sync(upgrade)
-    except OSError as error:
-        raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error
     finally:
         await engine.dispose()
 
@@ -62,9 +59,7 @@ async def current_revision(url: str) -> str | None:
     """
     engine = engine_for(url, writes=False)
     try:
-        async with engine.connect() as connection:
+        async with database_errors(), engine.connect() as connection:
             return await connection.run_sync(lambda c: MigrationContext.configure(c).get_current_revision())
-    except OSError as error:
-        raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error
     finally:
         await engine.dispose()

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Select, Table, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payments_core.errors import StaleWrite
 from payments_core.facts import Event, FactType
 from payments_core.payment import Payment
-from payments_core.ports import Change
+from payments_core.ports import Change, PaymentFilter
 from payments_core_sqlalchemy import tables
 from payments_core_sqlalchemy.rows import PaymentRows, Row, changed, from_rows, to_rows
 
@@ -43,12 +43,31 @@ class SqlPayments:
         """These payments as they are, without a lock."""
         return await self._fetch(payment_ids, lock=False)
 
+    async def newest(self, wanted: PaymentFilter, *, before: str | None, limit: int) -> list[Payment]:
+        """Payments that fit, newest first: ids sort by the time they were made."""
+        p = tables.payments.c
+        query = select(tables.payments).order_by(p.payment_id.desc()).limit(limit)
+        for column, value in (
+            (p.status, wanted.status.value if wanted.status else None),
+            (p.provider, wanted.provider),
+            (p.order_id, wanted.order_id),
+            (p.needs_review, wanted.needs_review),
+        ):
+            query = query if value is None else query.where(column == value)
+        query = query if before is None else query.where(p.payment_id < before)
+        query = query if wanted.created_from is None else query.where(p.created_at >= wanted.created_from)
+        query = query if wanted.created_to is None else query.where(p.created_at < wanted.created_to)
+        return [*(await self._whole(query)).values()]
+
     async def _fetch(self, payment_ids: Collection[str], *, lock: bool) -> dict[str, Payment]:
         if not payment_ids:
             return {}
         column = tables.payments.c.payment_id
         query = select(tables.payments).where(column.in_(sorted(payment_ids))).order_by(column)
-        rows = (await self._connection.execute(query.with_for_update() if lock else query)).mappings().all()
+        return await self._whole(query.with_for_update() if lock else query)
+
+    async def _whole(self, query: Select[Any]) -> dict[str, Payment]:
+        rows = (await self._connection.execute(query)).mappings().all()
         ids = [row["payment_id"] for row in rows]
         attempts = await self._children(tables.attempts, ids)
         charges = await self._children(tables.charges, ids)

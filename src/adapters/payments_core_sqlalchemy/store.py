@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from payments_core.errors import StaleWrite, StorageUnavailable
 from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
 
-__all__ = ["SqlStore", "engine_for"]
+__all__ = ["SqlStore", "database_errors", "engine_for"]
 
 _CONNECT_S, _POOL_WAIT_S, _STATEMENT_S = 1.5, 1.5, 5.0
 """A database that is down is reported within two seconds; a statement that hangs is given up."""
@@ -50,7 +50,7 @@ class SqlStore:
 
         Errors: StorageUnavailable, StaleWrite.
         """
-        async with _meaning(), self._writer.connect() as connection:
+        async with database_errors(), self._writer.connect() as connection:
             yield SqlUnitOfWork(connection, subscribers=self._subscribers)
 
     @asynccontextmanager
@@ -59,7 +59,7 @@ class SqlStore:
 
         Errors: StorageUnavailable.
         """
-        async with _meaning(), self._reader.connect() as connection:
+        async with database_errors(), self._reader.connect() as connection:
             if not self.is_sqlite:
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             yield SqlUnitOfWork(connection, subscribers=self._subscribers)
@@ -118,7 +118,7 @@ def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
 
 
 @asynccontextmanager
-async def _meaning() -> AsyncIterator[None]:
+async def database_errors() -> AsyncIterator[None]:
     """What went wrong, in the core's words: somebody was first, or the database is not there."""
     try:
         yield

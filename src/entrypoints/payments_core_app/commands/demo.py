@@ -1,0 +1,217 @@
+"""`payments demo`: the API, the shop page and the simulator, started empty and stopped together."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import httpx
+import rich_click as click
+
+from payments_core_app.catalogue import CATALOGUE, CUSTOMER
+from payments_core_app.commands.common import EXIT_REFUSED, fail, run
+from payments_core_app.container import Container
+from payments_core_app.settings import DEMO_MARK, Settings
+from payments_core_app.tokens import Role, make_token
+from payments_core_sqlalchemy import migrate
+
+__all__ = ["demo"]
+
+_FOLDER = Path(".demo")
+_READY_S = 30.0
+_STOP_S = 15.0
+_TOKEN_TTL = timedelta(hours=12)
+
+
+@click.command()
+@click.option("--port", envvar="PORT", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--simulator-port", envvar="SIMULATOR_PORT", default=9001, show_default=True, type=click.IntRange(1, 65535)
+)
+def demo(port: int, simulator_port: int) -> None:
+    """Run everything on loopback with an empty database: API, shop page, console, Midtrans simulator."""
+    for name, number in (("PORT", port), ("SIMULATOR_PORT", simulator_port)):
+        if not _is_free(number):
+            fail(f"port {number} is taken; choose another with {name}=...", EXIT_REFUSED)
+    environment = _prepare(port, simulator_port)
+    settings = Settings.read(environment)
+    processes = _Processes(environment)
+    try:
+        processes.start(
+            "simulator", f"http://127.0.0.1:{simulator_port}/_sim/ledger", *_simulator(environment, simulator_port)
+        )
+        processes.start("serve", f"http://127.0.0.1:{port}/health/ready", "serve", "--port", str(port))
+        click.echo(_welcome(settings, port, simulator_port))
+        processes.wait()
+    finally:
+        processes.stop()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _prepare(port: int, simulator_port: int) -> dict[str, str]:
+    """An empty folder, secrets made anew, a migrated database with stock, and the settings for other shells."""
+    shutil.rmtree(_FOLDER, ignore_errors=True)
+    _FOLDER.mkdir(mode=0o700)
+    database = (_FOLDER / "payments.sqlite3").resolve()
+    environment = {
+        "PAYMENTS_MODE": "demo",
+        "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{database}",
+        "PAYMENTS_PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "FRONTEND_URL": f"http://127.0.0.1:{port}/shop",
+        "PAYMENTS_JWT_SECRET": f"{DEMO_MARK}-{secrets.token_urlsafe(48)}",
+        "MIDTRANS_SERVER_KEY": f"SB-Mid-server-{DEMO_MARK}-{secrets.token_urlsafe(18)}",
+        "MIDTRANS_MERCHANT_ID": "G000000000",
+        "MIDTRANS_SNAP_URL": f"http://127.0.0.1:{simulator_port}/snap/v1",
+        "MIDTRANS_API_URL": f"http://127.0.0.1:{simulator_port}",
+    }
+    path = _FOLDER / "env"
+    path.touch(mode=0o600)
+    path.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
+    settings = Settings.read(environment)
+    migrate(settings.database_url)
+    run(_fill_stock, settings)
+    return environment
+
+
+async def _fill_stock(container: Container) -> None:
+    async with container.store().transaction() as uow:
+        for product in CATALOGUE:
+            await uow.orders.put_stock(product.sku, product.stock)
+        await uow.commit()
+
+
+def _simulator(environment: Mapping[str, str], port: int) -> list[str]:
+    notify = f"{environment['PAYMENTS_PUBLIC_URL']}/api/webhooks/midtrans/"
+    return [
+        "simulator",
+        "--port",
+        str(port),
+        "--server-key",
+        environment["MIDTRANS_SERVER_KEY"],
+        "--merchant-id",
+        environment["MIDTRANS_MERCHANT_ID"],
+        "--notify-url",
+        notify,
+        "--speed-up",
+        "20",
+    ]
+
+
+@attrs.define
+class _Processes:
+    """The processes of the demo; whatever was started is stopped, by its own process id."""
+
+    environment: Mapping[str, str]
+    running: list["subprocess.Popen[bytes]"] = attrs.field(factory=list)
+
+    def start(self, name: str, ready_url: str, *arguments: str) -> None:
+        """The process runs and answers; its output goes to a log beside the database."""
+        with (_FOLDER / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own command, no shell
+                [sys.executable, "-m", "payments_core_app", *arguments],
+                env={**_outside(), **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches us, and we stop them in order
+            )
+        self.running.append(process)
+        until = time.monotonic() + _READY_S
+        while time.monotonic() < until:
+            if process.poll() is not None:
+                fail(f"{name} ended at once; see {_FOLDER / name}.log")
+            if _answers(ready_url):
+                return
+            time.sleep(0.05)
+        fail(f"{name} did not answer within {_READY_S:.0f} s; see {_FOLDER / name}.log")
+
+    def wait(self) -> None:
+        """Return when somebody stops the demo, or a process of it ends by itself."""
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            while all(process.poll() is None for process in self.running):
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            click.echo("\nstopping")
+            return
+        fail(f"a process of the demo ended by itself; see {_FOLDER}/*.log")
+
+    def stop(self) -> None:
+        """All of them have ended, the last started first."""
+        for process in reversed(self.running):
+            if process.poll() is None:
+                process.terminate()
+        for process in reversed(self.running):
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _outside() -> dict[str, str]:
+    """The shell's environment without settings that are not the demo's own."""
+    ours = ("PAYMENTS_", "MIDTRANS_", "STRIPE_", "FRONTEND_URL")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _welcome(settings: Settings, port: int, simulator_port: int) -> str:
+    api, simulator = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{simulator_port}"
+    shop = make_token(settings, "shop", role=Role.SERVICE, scope="orders:write", ttl=_TOKEN_TTL)
+    alice = make_token(settings, CUSTOMER["id"], ttl=_TOKEN_TTL)
+    product = CATALOGUE[0]
+    order = (
+        f'{{"customer": {{"id": "{CUSTOMER["id"]}", "name": "{CUSTOMER["name"]}", "email": "{CUSTOMER["email"]}"}}, '
+        f'"currency": "IDR", "items": [{{"sku": "{product.sku}", "name": "{product.name}", '
+        f'"price": "{product.price}", "quantity": 2}}]}}'
+    )
+    return f"""
+  shop       {api}/shop
+  console    {api}/console
+  API        {api}/docs
+  simulator  {simulator}/_sim/ledger
+  settings   set -a; . {_FOLDER}/env        (for other shells)
+  logs       {_FOLDER}/*.log
+
+An order from nothing to paid; paste it into another shell, as often as you like:
+
+# --- paste
+API={api} SIM={simulator}
+SHOP={shop}
+ALICE={alice}
+ORDER=demo-$(od -An -N6 -tx1 /dev/urandom | tr -d ' \\n')
+curl -sS -X PUT "$API/api/orders/$ORDER" -H "Authorization: Bearer $SHOP" \\
+  -H 'Content-Type: application/json' -d '{order}'; echo
+PAGE=$(curl -sS -X POST "$API/api/orders/$ORDER/pay/" -H "Authorization: Bearer $ALICE"); echo "$PAGE"
+PAYABLE=$(echo "$PAGE" | sed 's/.*"provider_order_id":"\\([^"]*\\)".*/\\1/')
+curl -sS -X POST "$SIM/_sim/pay" -H 'Content-Type: application/json' \\
+  -d "{{\\"order_id\\": \\"$PAYABLE\\", \\"payment_type\\": \\"gopay\\", \\"outcome\\": \\"settlement\\"}}"; echo
+curl -sS "$API/api/orders/$ORDER/payment-status/?wait=25" -H "Authorization: Bearer $ALICE"; echo
+curl -sS "$API/api/orders/$ORDER" -H "Authorization: Bearer $ALICE"; echo
+# --- end
+
+Ctrl-C stops all of it."""

@@ -1,0 +1,100 @@
+"""`payments doctor`: what is set, wrong or missing; never a secret."""
+
+import asyncio
+import os
+from typing import Any
+
+import attrs
+import rich_click as click
+
+from payments_core.errors import StorageError
+from payments_core.states import Confirm
+from payments_core_app.commands.common import EXIT_TROUBLE, as_json, print_json
+from payments_core_app.settings import Settings, SettingsError
+from payments_core_sqlalchemy import current_revision, head_revision
+
+__all__ = ["doctor", "examine"]
+
+_SECRET = frozenset(
+    {
+        "PAYMENTS_JWT_SECRET",
+        "MIDTRANS_SERVER_KEY",
+        "MIDTRANS_SERVER_KEY_PREVIOUS",
+        "MIDTRANS_CLIENT_KEY",
+        "STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+        "PAYMENTS_DATABASE_URL",
+    }
+)
+_PREFIXES = ("PAYMENTS_", "MIDTRANS_", "STRIPE_", "FRONTEND_URL")
+
+
+@attrs.frozen
+class Finding:
+    """One thing the doctor has to say; `level` is ok, warning or error."""
+
+    level: str
+    what: str
+
+
+@click.command()
+@as_json
+def doctor(*, as_json: bool) -> None:
+    """Say what is set, wrong or missing. Exits 0 when the service could run as it is, else 1."""
+    findings = examine(dict(os.environ))
+    broken = any(finding.level == "error" for finding in findings)
+    if as_json:
+        answer: dict[str, Any] = {"healthy": not broken, "findings": [attrs.asdict(finding) for finding in findings]}
+        print_json(answer)
+    else:
+        for finding in findings:
+            click.echo(f"{finding.level:>8}  {finding.what}")
+    raise SystemExit(EXIT_TROUBLE if broken else 0)
+
+
+def examine(environment: dict[str, str]) -> list[Finding]:
+    """Everything worth saying of this environment."""
+    findings = [
+        Finding("ok", f"{name} is set" if name in _SECRET else f"{name} = {value}")
+        for name, value in sorted(environment.items())
+        if name.startswith(_PREFIXES)
+    ]
+    try:
+        settings = Settings.read(environment)
+    except SettingsError as error:
+        return [*findings, *(Finding("error", problem) for problem in error.problems)]
+    findings += [Finding("error", refusal) for refusal in settings.refusals()]
+    return [*findings, *_of_the_gateway(settings), *_of_the_database(settings)]
+
+
+def _of_the_gateway(settings: Settings) -> list[Finding]:
+    midtrans = settings.midtrans
+    if midtrans is None:
+        return [Finding("error", "MIDTRANS_SERVER_KEY is not set: no order can be paid")]
+    findings = [Finding("ok", f"Midtrans at {midtrans.snap_base} and {midtrans.api_base}")]
+    if midtrans.confirm is Confirm.SIGNATURE:
+        findings.append(
+            Finding("warning", "MIDTRANS_CONFIRM=signature trusts the status word, which Midtrans does not sign")
+        )
+    if midtrans.merchant_id is None:
+        findings.append(
+            Finding("warning", "MIDTRANS_MERCHANT_ID is not set: a notification's merchant is not compared")
+        )
+    if midtrans.previous_key is not None:
+        findings.append(Finding("warning", "MIDTRANS_SERVER_KEY_PREVIOUS still verifies; unset it after the rotation"))
+    return findings
+
+
+def _of_the_database(settings: Settings) -> list[Finding]:
+    expected = head_revision()
+    try:
+        revision = asyncio.run(current_revision(settings.database_url))
+    except StorageError as error:
+        return [Finding("error", error.detail)]
+    if revision != expected:
+        return [
+            Finding(
+                "error", f"the schema is at {revision or 'nothing'}, this version needs {expected}: `payments migrate`"
+            )
+        ]
+    return [Finding("ok", f"the database answers, its schema is at {revision}")]

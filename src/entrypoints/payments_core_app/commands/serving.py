@@ -1,0 +1,178 @@
+"""Commands that serve: the API, the worker, the sweep, the migration, the simulator."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+from typing import Any
+
+import rich_click as click
+import uvicorn
+
+from payments_core.errors import StorageError
+from payments_core_app.asgi import SWEEP_VARIABLE
+from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, print_json, run, settings_or_exit
+from payments_core_app.container import Container
+from payments_core_app.single import OneServer, OneServerError
+from payments_core_app.worker import SweepLoop, several_at_once
+from payments_core_sqlalchemy import current_revision, head_revision
+from payments_core_sqlalchemy import migrate as migrate_database
+
+__all__ = ["migrate", "serve", "simulator", "sweep", "worker"]
+
+_GRACE_S = 20
+"""Requests under way may take a gateway's time-out; a rolling restart waits for them."""
+_BACKLOG = 4096
+_AT_ONCE = 16
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Server processes.")
+@click.option("--no-worker", is_flag=True, help="Leave due work to `payments worker`.")
+def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
+    """Serve the HTTP API, and attend to due work inside it."""
+    settings = settings_or_exit(serving=True)
+    if settings.is_sqlite and workers > 1:
+        fail(
+            "SQLite has one writer, so one serving process: use --workers 1, or PostgreSQL "
+            "(PAYMENTS_DATABASE_URL=postgresql+asyncpg://...)",
+            EXIT_REFUSED,
+        )
+    _refuse_another_schema(settings.database_url)
+    os.environ[SWEEP_VARIABLE] = "no" if no_worker else "yes"
+    with _alone(settings.database_url), _shared_metrics(workers):
+        uvicorn.run(
+            "payments_core_app.asgi:create",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            loop="auto",
+            http="httptools",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+
+
+def _refuse_another_schema(database_url: str) -> None:
+    """A database that is away is waited for: the server answers 503 until it is back."""
+    try:
+        revision = asyncio.run(current_revision(database_url))
+    except StorageError as error:
+        click.echo(f"payments: {error.detail}; serving 503 until it is back", err=True)
+        return
+    if revision != head_revision():
+        fail(
+            f"the schema is at {revision or 'nothing'}, this version needs {head_revision()}: run `payments migrate`",
+            EXIT_REFUSED,
+        )
+
+
+def _alone(database_url: str) -> OneServer:
+    try:
+        return OneServer(database_url).acquire()
+    except OneServerError as error:
+        fail(str(error), EXIT_REFUSED)
+
+
+class _shared_metrics:  # noqa: N801 - a context manager, read as a verb
+    """Several processes count into one folder, which is theirs alone and goes with them."""
+
+    def __init__(self, workers: int) -> None:
+        self._folder = tempfile.mkdtemp(prefix="payments-metrics-") if workers > 1 else None
+
+    def __enter__(self) -> None:
+        if self._folder is not None:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = self._folder
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@click.command()
+def worker() -> None:
+    """Attend to due work, without serving; on as many machines as you like (PostgreSQL)."""
+    settings = settings_or_exit(serving=True)
+    with _alone(settings.database_url):
+        run(_sweep_until_stopped, settings)
+
+
+async def _sweep_until_stopped(container: Container) -> None:
+    service, background = container.service(), container.background()
+    background.begin(service.perform)
+    loop = SweepLoop(service.sweep, _AT_ONCE)
+    running = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        running.add_signal_handler(name, loop.stop)
+    click.echo("payments worker: sweeping; stop it with Ctrl-C", err=True)
+    await loop.run()
+    await background.drain()
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Attend to what is due now, then end.")
+@as_json
+def sweep(*, once: bool, as_json: bool) -> None:
+    """Attend to due work: pages to finish, poll or close, hints to ask about, deadlines."""
+    settings = settings_or_exit(serving=True)
+    if not once:
+        run(_sweep_until_stopped, settings)
+        return
+    done = run(_sweep_once, settings)
+    if as_json:
+        print_json(done)
+    else:
+        told = ", ".join(f"{kind}: {count}" for kind, count in done["done"].items()) or "nothing was due"
+        click.echo(f"{told}; postponed: {sum(done['postponed'].values())}")
+
+
+async def _sweep_once(container: Container) -> dict[str, Any]:
+    """One look at every kind of row, and the errands it led to."""
+    service, background = container.service(), container.background()
+    background.begin(service.perform)
+    report = await service.sweep.once(each=several_at_once(_AT_ONCE))
+    await background.finish()
+    return {"done": dict(report.done), "postponed": dict(report.postponed)}
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to this version's schema."""
+    settings = settings_or_exit()
+    try:
+        migrate_database(settings.database_url)
+    except StorageError as error:
+        fail(f"the migration failed: {error.detail}")
+    click.echo(f"the schema is at {head_revision()}")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback unless told otherwise.")
+@click.option("--port", default=9001, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--server-key", required=True, help="The key clients sign in with, and notifications are signed with.")
+@click.option("--notify-url", default=None, help="Where notifications go.")
+@click.option("--merchant-id", default="G000000000", show_default=True)
+@click.option("--speed-up", default=1.0, show_default=True, help="Divides the pauses between repeated notifications.")
+def simulator(host: str, port: int, server_key: str, notify_url: str | None, merchant_id: str, speed_up: float) -> None:
+    """Simulate Midtrans: the wire of Snap and Core, a page to pay on, faults to inject. Needs no settings."""
+    from payments_core_simulator import serve as serve_simulator  # noqa: PLC0415 - only here is it wanted
+
+    try:
+        serve_simulator(
+            host=host,
+            port=port,
+            server_key=server_key,
+            notify_url=notify_url,
+            merchant_id=merchant_id,
+            notification_speed_up=speed_up,
+        )
+    except (ValueError, OSError) as error:
+        fail(str(error), EXIT_REFUSED)

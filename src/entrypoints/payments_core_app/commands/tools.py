@@ -1,0 +1,121 @@
+"""Commands for a person: make a token, set stock, show a payment."""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import rich_click as click
+
+from payments_core import Payment
+from payments_core.errors import NotFound
+from payments_core.facts import Event
+from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, print_json, run, settings_or_exit
+from payments_core_app.container import Container
+from payments_core_app.describe import EventAnswer, PaymentAnswer, event_answer, payment_answer
+from payments_core_app.tokens import SCOPES, Role, make_token
+
+__all__ = ["show", "stock", "token"]
+
+_EVENTS_MAX = 1000
+
+
+@click.command()
+@click.option("--sub", required=True, help="Whose token: a customer's id, or a service's name.")
+@click.option("--role", type=click.Choice([role.value for role in Role]), help="Without it: a customer's token.")
+@click.option("--scope", default="", help=f"Blank-separated, of: {' '.join(SCOPES)}.")
+@click.option("--ttl", default=3600, show_default=True, type=click.IntRange(1, 31_536_000), help="Seconds.")
+def token(sub: str, role: str | None, scope: str, ttl: int) -> None:
+    """Print a token signed with PAYMENTS_JWT_SECRET."""
+    unknown = sorted(set(scope.split()) - set(SCOPES))
+    if unknown:
+        fail(f"no such scope: {', '.join(unknown)}; there are: {', '.join(SCOPES)}", EXIT_REFUSED)
+    if scope and role is None:
+        fail("a customer's scope is ignored; say --role service or --role operator", EXIT_REFUSED)
+    settings = settings_or_exit()
+    try:
+        made = make_token(settings, sub, role=Role(role) if role else None, scope=scope, ttl=timedelta(seconds=ttl))
+    except ValueError as error:
+        fail(str(error), EXIT_REFUSED)
+    click.echo(made)
+
+
+@click.group()
+def stock() -> None:
+    """Read and set the stock of the SQL order book."""
+
+
+@stock.command("set")
+@click.argument("sku")
+@click.argument("available", type=click.IntRange(min=0))
+def set_stock(sku: str, available: int) -> None:
+    """Set how many units of SKU can still be reserved."""
+
+    async def work(container: Container) -> None:
+        async with container.store().transaction() as uow:
+            await uow.orders.put_stock(sku, available)
+            await uow.commit()
+
+    run(work, settings_or_exit())
+    click.echo(f"{sku}: {available} available")
+
+
+@stock.command("get")
+@click.argument("sku")
+@as_json
+def get_stock(sku: str, *, as_json: bool) -> None:
+    """Print the units of SKU: what can still be reserved, and what orders have reserved."""
+
+    async def work(container: Container) -> dict[str, Any]:
+        async with container.store().reading() as uow:
+            level = await uow.orders.stock(sku)
+        if level is None:
+            raise NotFound(f"no stock is known for {sku}", code="unknown_sku")
+        return {"sku": sku, "available": level.available, "reserved": level.reserved}
+
+    level = run(work, settings_or_exit())
+    if as_json:
+        print_json(level)
+    else:
+        click.echo(f"{sku}: {level['available']} available, {level['reserved']} reserved")
+
+
+@click.command()
+@click.argument("payment_id")
+@as_json
+def show(payment_id: str, *, as_json: bool) -> None:
+    """Print everything known of PAYMENT_ID: pages, charges, cases, history."""
+
+    async def work(container: Container) -> tuple[Payment, list[Event]]:
+        async with container.store().reading() as uow:
+            payment = (await uow.payments.load([payment_id])).get(payment_id)
+            events = await uow.payments.history(payment_id, after=0, limit=_EVENTS_MAX)
+        if payment is None:
+            raise NotFound(f"no payment {payment_id}", code="no_payment")
+        return payment, events
+
+    payment, events = run(work, settings_or_exit())
+    told = payment_answer(payment)
+    history = [event_answer(event) for event in events]
+    if as_json:
+        print_json({**msgspec.to_builtins(told), "events": msgspec.to_builtins(history)})
+    else:
+        _print(told, history)
+
+
+def _print(payment: PaymentAnswer, history: list[EventAnswer]) -> None:
+    money = f"{payment.amount} {payment.currency}"
+    click.echo(f"payment {payment.payment_id} of order {payment.order_id}: {payment.status}, {money}")
+    for page in payment.attempts:
+        closing = f", closing: {page.closing}" if page.closing else ""
+        proof = f", proof: {page.proof}" if page.proof else ""
+        click.echo(f"  page {page.provider_order_id}: {page.state}{closing}{proof}, ends {page.ends_at}")
+    for charge in payment.charges:
+        kept = ", keeps the order paid" if charge.transaction_id == payment.paid_by else ""
+        good = "" if charge.good else ", not good"
+        said = f"{charge.state} {charge.amount} {charge.currency} by {charge.method}"
+        click.echo(f"  charge {charge.transaction_id}: {said}{kept}{good}")
+    for case in payment.cases:
+        click.echo(f"  case {case.case_id} {case.kind} ({'open' if case.open else 'closed'}): {case.evidence}")
+    for event in history:
+        data = ", ".join(f"{name}={value}" for name, value in event.data.items())
+        click.echo(f"  {event.sequence:>4}  {event.at}  {event.type:<24} {event.actor:<20} {data}")

@@ -1,0 +1,92 @@
+"""Errands done in the background: bounded, coalesced, and safe to lose.
+
+One question about a transaction is on its way at a time; a hint that arrives meanwhile leaves a newer question behind,
+which is asked when the first has been answered: never joined to one that had left before.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
+
+import structlog
+
+from payments_core.commands import AskCharge, Command
+from payments_core.errors import GatewayError, NotFound, StorageError
+from payments_core_app.metrics import ERRANDS
+
+__all__ = ["BackgroundErrands"]
+
+log = structlog.get_logger(__name__)
+
+_WAITING_MAX = 10_000
+"""Errands held in memory; beyond it they are dropped, and the sweep finds their rows."""
+_DRAIN_S = 5.0
+
+
+class BackgroundErrands:
+    """The `Errands` port over the event loop; give it somebody to `perform` before the first errand."""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._waiting: dict[Hashable, Command] = {}
+        self._running: dict[Hashable, asyncio.Task[None]] = {}
+        self._perform: Callable[[Command], Awaitable[None]] | None = None
+
+    def begin(self, perform: Callable[[Command], Awaitable[None]]) -> None:
+        """Errands are done from now on."""
+        self._perform = perform
+        self._start_more()
+
+    def __call__(self, commands: Sequence[Command]) -> None:
+        """Take these commands; a newer question about the same thing replaces one that still waits."""
+        for command in commands:
+            if len(self._waiting) < _WAITING_MAX:
+                self._waiting[_about(command)] = command
+            else:
+                ERRANDS.labels(result="dropped").inc()
+        self._start_more()
+
+    def _start_more(self) -> None:
+        if self._perform is None:
+            return
+        free = [about for about in self._waiting if about not in self._running]
+        for about in free[: max(0, self._at_once - len(self._running))]:
+            command = self._waiting.pop(about)
+            task = asyncio.get_running_loop().create_task(self._do(command))
+            self._running[about] = task
+            task.add_done_callback(partial(self._done, about))
+
+    def _done(self, about: Hashable, _task: "asyncio.Task[None]") -> None:
+        self._running.pop(about, None)
+        self._start_more()
+
+    async def _do(self, command: Command) -> None:
+        assert self._perform is not None
+        try:
+            await self._perform(command)
+        except (GatewayError, StorageError, NotFound) as error:
+            ERRANDS.labels(result="postponed").inc()
+            log.info("errand.postponed", command=type(command).__name__, payment_id=command.payment_id, why=error.code)
+        except Exception:
+            # A bug of ours in one errand must not stop the others; its row is due again.
+            ERRANDS.labels(result="failed").inc()
+            log.exception("errand.failed", command=type(command).__name__, payment_id=command.payment_id)
+        else:
+            ERRANDS.labels(result="done").inc()
+
+    async def finish(self) -> None:
+        """Everything taken so far was tried, and what that led to as well."""
+        while self._running:
+            await asyncio.wait([*self._running.values()])
+
+    async def drain(self) -> None:
+        """What runs has ended, or its time is over; what waits is left to the sweep."""
+        self._waiting.clear()
+        if self._running:
+            await asyncio.wait([*self._running.values()], timeout=_DRAIN_S)
+        for task in self._running.values():
+            task.cancel()
+
+
+def _about(command: Command) -> Hashable:
+    return ("charge", command.payment_id, command.transaction_id) if isinstance(command, AskCharge) else command

@@ -1,0 +1,60 @@
+"""Around every request: an id that its answer, its problem and its log lines share, and its time in the metrics."""
+
+import re
+import secrets
+from time import perf_counter
+from typing import Any
+
+import structlog
+from litestar.datastructures import MutableScopeHeaders
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from payments_core_app.metrics import REQUESTS
+
+__all__ = ["RequestMiddleware"]
+
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+"""An id the caller may bring along; anything else is replaced."""
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+class RequestMiddleware(ASGIMiddleware):
+    """Gives every request its id, and counts it."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        """Call the rest with the id in the scope's state and in the log context."""
+        request_id = _id_of(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        began, status = perf_counter(), 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableScopeHeaders.from_message(message)
+                headers["X-Request-Id"] = request_id
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await next_app(scope, receive, send_with_id)
+        REQUESTS.labels(str(scope.get("method")), _route(scope), str(status)).observe(perf_counter() - began)
+
+
+def _id_of(scope: Scope) -> str:
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given.decode() if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _route(scope: Any) -> str:  # noqa: ANN401 - Litestar's scope keeps the template under a key of its own
+    """The route's template, so that nothing a caller writes becomes a label."""
+    return str(scope.get("path_template") or "other")

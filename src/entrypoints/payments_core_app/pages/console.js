@@ -1,0 +1,88 @@
+// What happened to one payment, at night: the list, then everything known of one.
+
+import { call, demo, element, money, showProblem, state } from "/pages/common.js";
+
+const main = document.getElementById("main");
+let token = (await demo())?.operator_token ?? null;
+
+if (token === null) ask(); else await list();
+
+function ask() {
+  const field = element("textarea", { rows: "4", autocomplete: "off", spellcheck: "false" });
+  const go = element("button", { class: "primary", type: "button", onclick: () => { token = field.value.trim(); list(); } }, "Open");
+  main.replaceChildren(
+    element("h2", {}, "A token with the scope payments:read"),
+    element("p", { class: "soft" }, "payments token --sub you --role operator --scope payments:read"),
+    element("label", { class: "field" }, "Token", field), element("div", { class: "row" }, go));
+}
+
+async function list(cursor) {
+  const review = element("input", { type: "checkbox", id: "review" });
+  const place = element("div", { class: "scroll" });
+  review.addEventListener("change", () => fill());
+  main.replaceChildren(
+    element("h2", {}, "Payments, newest first"),
+    element("div", { class: "row" }, review, element("label", { for: "review" }, "only those that need a person")), place);
+
+  async function fill() {
+    try {
+      const query = new URLSearchParams({ limit: "50", ...(cursor ? { cursor } : {}), ...(review.checked ? { needs_review: "true" } : {}) });
+      const found = await call("GET", `/api/payments?${query}`, token);
+      const rows = found.items.map((payment) => element("tr", {},
+        element("td", {}, element("a", { href: `#${payment.payment_id}`, onclick: () => one(payment.payment_id) }, payment.order_id)),
+        element("td", {}, state(payment.status)),
+        element("td", { class: "price" }, money(payment.amount, payment.currency)),
+        element("td", {}, payment.needs_review.join(", ").replaceAll("_", " ")),
+        element("td", {}, new Date(payment.created_at).toLocaleString())));
+      const heads = ["Order", "Status", "Amount", "Needs", "Made"].map((name) => element("th", { scope: "col" }, name));
+      const more = found.next_cursor ? element("button", { type: "button", onclick: () => list(found.next_cursor) }, "Older") : "";
+      place.replaceChildren(rows.length
+        ? element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows))
+        : element("p", { class: "soft" }, "None."), more);
+    } catch (error) {
+      showProblem(place, error);
+    }
+  }
+  await fill();
+}
+
+async function one(id) {
+  const place = element("div");
+  main.replaceChildren(element("div", { class: "row" }, element("button", { type: "button", onclick: () => list() }, "All payments")), place);
+  try {
+    const payment = await call("GET", `/api/payments/${id}`, token);
+    const history = await call("GET", `/api/payments/${id}/events?limit=200`, token);
+    place.replaceChildren(
+      element("h2", {}, `Order ${payment.order_id}`),
+      element("div", { class: "card" }, state(payment.status),
+        element("dl", {},
+          ...pair("Payment", payment.payment_id), ...pair("Amount", money(payment.amount, payment.currency)),
+          ...pair("Paid by", payment.paid_by || "nothing yet"), ...pair("Version", String(payment.version)))),
+      table("Pages", ["Order id at the gateway", "State", "Ends", "Closing", "Proof"],
+        payment.attempts.map((page) => [page.provider_order_id, page.state, page.ends_at, page.closing, page.proof])),
+      table("Charges", ["Transaction", "State", "Method", "Amount", "Captured", "Refunded"],
+        payment.charges.map((charge) => [charge.transaction_id, charge.good ? charge.state : `${charge.state}, not good`, charge.method, charge.amount, charge.captured, charge.refunded])),
+      table("Cases", ["Kind", "State", "Evidence"],
+        payment.cases.map((found) => [found.kind, found.open ? "open" : "closed", evidence(found.evidence)])),
+      table("History", ["", "When", "What", "Who", "With"],
+        history.items.map((event) => [String(event.sequence), event.at, event.type, event.actor, evidence(event.data)])));
+  } catch (error) {
+    showProblem(place, error);
+  }
+}
+
+function pair(name, value) {
+  return [element("dt", {}, name), element("dd", { class: "mono" }, value)];
+}
+
+function evidence(data) {
+  return Object.entries(data).map(([name, value]) => `${name} ${value}`).join(", ");
+}
+
+function table(title, heads, rows) {
+  if (!rows.length) return "";
+  const head = element("tr", {}, ...heads.map((name) => element("th", { scope: "col" }, name)));
+  const body = rows.map((cells) => element("tr", {}, ...cells.map((cell) => element("td", { class: "mono" }, cell ?? ""))));
+  return element("section", {}, element("h2", {}, title),
+    element("div", { class: "scroll" }, element("table", {}, element("thead", {}, head), element("tbody", {}, ...body))));
+}

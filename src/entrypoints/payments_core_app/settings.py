@@ -1,0 +1,243 @@
+"""What the environment says, read once, with every problem named at once."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from enum import Enum
+from ipaddress import ip_address
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+
+from payments_core.limits import PAGE_LEFT_MIN
+from payments_core.policy import LatePayment, Policy
+from payments_core.states import Confirm
+from payments_core_midtrans import MidtransSettings
+
+__all__ = ["DEMO_MARK", "JWT_SECRET_BYTES_MIN", "Mode", "Settings", "SettingsError"]
+
+DEMO_MARK = "DEMO"
+"""Every secret the demo makes carries it, so that none of them ever serves anything else."""
+JWT_SECRET_BYTES_MIN = 32
+"""HS256 needs a key as long as its hash (RFC 7518, section 3.2)."""
+_DATABASE_URL = "sqlite+aiosqlite:///payments.sqlite3"
+_PUBLIC_URL = "http://127.0.0.1:8000"
+_EXPIRY_MAX = timedelta(days=7)
+_SANDBOX_PREFIXES = ("SB-", "VT-")
+_LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
+
+Word = TypeVar("Word", bound=Enum)
+Value = TypeVar("Value")
+
+
+class SettingsError(Exception):
+    """The environment cannot be used; `problems` says everything that is wrong with it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class Mode(Enum):
+    """How careful to be."""
+
+    PRODUCTION = "production"
+    DEVELOPMENT = "development"
+    DEMO = "demo"
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything the application is told from outside; secrets stay out of its repr.
+
+    Source: the outer contract; `docs/reference/settings.md` lists every name with its default.
+    """
+
+    mode: Mode = Mode.PRODUCTION
+    database_url: str = attrs.field(default=_DATABASE_URL, repr=False)
+    public_url: str = _PUBLIC_URL
+    frontend_url: str = f"{_PUBLIC_URL}/shop"
+    return_origins: tuple[str, ...] = ()
+    jwt_secret: str | None = attrs.field(default=None, repr=False)
+    jwt_audience: str = "payments-core"
+    jwt_issuer: str | None = None
+    jwks_url: str | None = None
+    policy: Policy = attrs.field(factory=Policy)
+    midtrans: MidtransSettings | None = None
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Settings":
+        """The settings in this environment.
+
+        Errors: SettingsError with every value that cannot be read.
+        """
+        reader = _Reader(environment)
+        settings = cls(
+            mode=reader.word("PAYMENTS_MODE", Mode, Mode.PRODUCTION),
+            database_url=reader.text("PAYMENTS_DATABASE_URL") or _DATABASE_URL,
+            public_url=reader.url("PAYMENTS_PUBLIC_URL") or _PUBLIC_URL,
+            frontend_url=_frontend(reader),
+            return_origins=tuple(origin.rstrip("/") for origin in reader.names("PAYMENTS_RETURN_ORIGINS")),
+            jwt_secret=reader.text("PAYMENTS_JWT_SECRET"),
+            jwt_audience=reader.text("PAYMENTS_JWT_AUDIENCE") or "payments-core",
+            jwt_issuer=reader.text("PAYMENTS_JWT_ISSUER"),
+            jwks_url=reader.url("PAYMENTS_JWKS_URL"),
+            policy=_policy(reader),
+            midtrans=_midtrans(reader),
+        )
+        reader.raise_problems()
+        return settings
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file, which one serving process may use."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def default_provider(self) -> str:
+        """The gateway of a click that names none."""
+        return "midtrans" if self.midtrans is not None else "stripe"
+
+    def refusals(self) -> list[str]:
+        """Why this environment must not serve; empty when it may. In production the list is longer."""
+        refusals = []
+        if self.jwt_secret is None and self.jwks_url is None:
+            refusals.append("PAYMENTS_JWT_SECRET is not set (nor PAYMENTS_JWKS_URL): no token could be checked")
+        return refusals + (self._production_refusals() if self.mode is Mode.PRODUCTION else [])
+
+    def _production_refusals(self) -> list[str]:
+        secret, midtrans = self.jwt_secret, self.midtrans
+        refusals = []
+        if secret is not None and len(secret.encode()) < JWT_SECRET_BYTES_MIN:
+            refusals.append(f"PAYMENTS_JWT_SECRET is shorter than {JWT_SECRET_BYTES_MIN} bytes")
+        keys = [secret, midtrans.server_key if midtrans else None, midtrans.previous_key if midtrans else None]
+        if any(key is not None and DEMO_MARK in key for key in keys):
+            refusals.append("a key was made by the demo; make your own")
+        if urlsplit(self.public_url).scheme != "https":
+            refusals.append("PAYMENTS_PUBLIC_URL is not https")
+        return refusals + (_midtrans_refusals(midtrans) if midtrans else [])
+
+
+def _midtrans_refusals(midtrans: MidtransSettings) -> list[str]:
+    refusals = []
+    if midtrans.is_production and midtrans.server_key.startswith(_SANDBOX_PREFIXES):
+        refusals.append("MIDTRANS_IS_PRODUCTION is set with a sandbox key")
+    if midtrans.is_production and (midtrans.snap_url or midtrans.api_url):
+        refusals.append("MIDTRANS_IS_PRODUCTION is set with an overridden host")
+    if any(_is_loopback(url) for url in (midtrans.snap_base, midtrans.api_base)):
+        refusals.append("the host of Midtrans is on loopback: that is a simulator")
+    return refusals
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host in _LOCAL_NAMES or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _frontend(reader: "_Reader") -> str:
+    given = reader.url("FRONTEND_URL")
+    return given or f"{reader.url('PAYMENTS_PUBLIC_URL') or _PUBLIC_URL}/shop"
+
+
+def _policy(reader: "_Reader") -> Policy:
+    hold = reader.number("PAYMENTS_HOLD_MAX_HOURS", 72.0, lambda n: timedelta(hours=n))
+    expiry = reader.number("PAYMENTS_EXPIRY_HOURS", 24.0, lambda n: timedelta(hours=n))
+    if not PAGE_LEFT_MIN <= expiry <= min(_EXPIRY_MAX, hold):
+        reader.problem("PAYMENTS_EXPIRY_HOURS is between 5 minutes and 7 days, and at most PAYMENTS_HOLD_MAX_HOURS")
+    return Policy(
+        expiry=expiry,
+        hold_max=hold,
+        late_payment=reader.word("PAYMENTS_LATE_PAYMENT", LatePayment, LatePayment.REOPEN_OR_REVIEW),
+        poll=reader.number("PAYMENTS_POLL_SECONDS", 300.0, lambda n: timedelta(seconds=n)),
+    )
+
+
+def _midtrans(reader: "_Reader") -> MidtransSettings | None:
+    server_key = reader.text("MIDTRANS_SERVER_KEY")
+    values = {
+        "is_production": reader.flag("MIDTRANS_IS_PRODUCTION"),
+        "previous_key": reader.text("MIDTRANS_SERVER_KEY_PREVIOUS"),
+        "merchant_id": reader.text("MIDTRANS_MERCHANT_ID"),
+        "snap_url": reader.url("MIDTRANS_SNAP_URL"),
+        "api_url": reader.url("MIDTRANS_API_URL"),
+        "frontend_url": _frontend(reader),
+        "confirm": reader.word("MIDTRANS_CONFIRM", Confirm, Confirm.ALWAYS),
+        "timeout": reader.number("MIDTRANS_TIMEOUT_SECONDS", 10.0, lambda n: timedelta(seconds=n)),
+        "status_lag": reader.number(
+            "MIDTRANS_STATUS_LAG_SECONDS", 600.0, lambda n: timedelta(seconds=n), zero_is_fine=True
+        ),
+        "threads": reader.number("MIDTRANS_THREADS", 32.0, int),
+    }
+    if server_key is None:
+        return None
+    if any(character.isspace() for character in server_key):
+        reader.problem("MIDTRANS_SERVER_KEY holds a blank")
+    return MidtransSettings(server_key=server_key, **values)  # type: ignore[arg-type]
+
+
+@attrs.define
+class _Reader:
+    """Reads values and remembers everything that is wrong with them."""
+
+    environment: Mapping[str, str]
+    problems: list[str] = attrs.field(factory=list)
+
+    def problem(self, text: str) -> None:
+        """Remember this; the same problem is told once."""
+        if text not in self.problems:
+            self.problems.append(text)
+
+    def raise_problems(self) -> None:
+        """Raise SettingsError when there is any problem."""
+        if self.problems:
+            raise SettingsError(self.problems)
+
+    def text(self, name: str) -> str | None:
+        """The value, None when it is absent or empty."""
+        return self.environment.get(name, "").strip() or None
+
+    def names(self, name: str) -> list[str]:
+        """A comma-separated list."""
+        return [part.strip() for part in (self.text(name) or "").split(",") if part.strip()]
+
+    def url(self, name: str) -> str | None:
+        """An http(s) URL without its last slash."""
+        value = self.text(name)
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            self.problem(f"{name} is not a URL that begins with https:// or http://")
+        return value.rstrip("/")
+
+    def flag(self, name: str) -> bool:
+        """true or false."""
+        value = (self.text(name) or "false").lower()
+        if value not in ("true", "false", "1", "0", "yes", "no"):
+            self.problem(f"{name} is true or false")
+        return value in ("true", "1", "yes")
+
+    def word(self, name: str, words: type[Word], default: Word) -> Word:
+        """One word of a closed list."""
+        value = self.text(name)
+        known = {word.value: word for word in words}
+        if value is not None and value.lower() not in known:
+            self.problem(f"{name} is one of {', '.join(known)}")
+        return known.get((value or "").lower(), default)
+
+    def number(self, name: str, default: float, make: Callable[[float], Value], *, zero_is_fine: bool = False) -> Value:
+        """A number above zero."""
+        value = self.text(name)
+        try:
+            number = default if value is None else float(value)
+        except ValueError:
+            number = -1.0
+        if not (0 < number < 1e6 or (zero_is_fine and number == 0)):  # noqa: PLR2004 - no setting is a million
+            self.problem(f"{name} is a number above zero")
+            number = default
+        return make(number)

@@ -1,0 +1,80 @@
+"""The loop that runs the sweep: every second, as long as the process lives."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from payments_core.errors import StorageError
+from payments_core.limits import SWEEP_BATCH_MAX
+from payments_core.ports import Due
+from payments_core.use_cases.sweep import Sweep, SweepReport
+from payments_core_app.metrics import SWEPT
+
+__all__ = ["SweepLoop", "several_at_once"]
+
+log = structlog.get_logger(__name__)
+
+_LOOK_EVERY_S = 1.0
+_AFTER_TROUBLE_S = 5.0
+
+
+def several_at_once(
+    at_once: int,
+) -> Callable[[Callable[[Due], Awaitable[None]], list[Due]], Awaitable[None]]:
+    """Rows of a batch are worked on side by side, so many at a time: most of the work is waiting for a gateway."""
+
+    async def each(attend: Callable[[Due], Awaitable[None]], rows: list[Due]) -> None:
+        gate = asyncio.Semaphore(at_once)
+
+        async def one(due: Due) -> None:
+            async with gate:
+                await attend(due)
+
+        await asyncio.gather(*(one(due) for due in rows))
+
+    return each
+
+
+class SweepLoop:
+    """Attends to what is due, in the background of a server or in a process of its own."""
+
+    def __init__(self, sweep: Sweep, at_once: int) -> None:
+        self._sweep = sweep
+        self._each = several_at_once(at_once)
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Sweep until stopped; a database that is away is waited for."""
+        while not self._stop.is_set():
+            pause = await self._once()
+            try:
+                await asyncio.wait_for(self._stop.wait(), pause)
+            except TimeoutError:
+                continue
+
+    async def _once(self) -> float:
+        """How long to wait before the next look: not at all while whole batches are due."""
+        try:
+            report = await self._sweep.once(each=self._each)
+        except StorageError as error:
+            log.warning("sweep.storage_unavailable", why=error.detail)
+            return _AFTER_TROUBLE_S
+        except Exception:
+            # The loop is what recovers everything else, so nothing may end it.
+            log.exception("sweep.failed")
+            return _AFTER_TROUBLE_S
+        count(report)
+        return 0 if report.total >= SWEEP_BATCH_MAX else _LOOK_EVERY_S
+
+    def stop(self) -> None:
+        """The loop ends after the batch it is at."""
+        self._stop.set()
+
+
+def count(report: SweepReport) -> None:
+    """Add this sweep to the metrics."""
+    for kind, rows in report.done.items():
+        SWEPT.labels(kind=kind, result="done").inc(rows)
+    for kind, rows in report.postponed.items():
+        SWEPT.labels(kind=kind, result="postponed").inc(rows)
