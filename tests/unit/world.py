@@ -178,7 +178,9 @@ class World:
         for payment in unit.payments.rows.values():
             times += [payment.deadline_at, *(a.check_at for a in payment.attempts)]
             times += [c.check_at for c in payment.charges]
-        times += [o.expires_at for o in unit.orders.orders.values() if o.payment_id is None and o.status.value == "pending"]
+        times += [
+            o.expires_at for o in unit.orders.orders.values() if o.payment_id is None and o.status.value == "pending"
+        ]
         return min((at for at in times if at is not None), default=None)
 
 

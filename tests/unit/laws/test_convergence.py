@@ -26,7 +26,14 @@ from unit.world import World, drive, rupiah
 START, COPIES, IN_FLIGHT, STEPS = "start", 2, 2, 2
 LEGAL: dict[str | Signal, tuple[Signal, ...]] = {
     START: (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED, Signal.DENIED),
-    Signal.PENDING: (Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED, Signal.DENIED, Signal.EXPIRED, Signal.CANCELLED),
+    Signal.PENDING: (
+        Signal.AUTHORIZED,
+        Signal.CAPTURED,
+        Signal.SETTLED,
+        Signal.DENIED,
+        Signal.EXPIRED,
+        Signal.CANCELLED,
+    ),
     Signal.CHALLENGED: (Signal.CAPTURED, Signal.DENIED, Signal.CANCELLED),
     Signal.AUTHORIZED: (Signal.CAPTURED, Signal.CANCELLED, Signal.EXPIRED),
     Signal.CAPTURED: (Signal.SETTLED, Signal.CANCELLED),

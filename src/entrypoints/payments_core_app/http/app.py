@@ -61,7 +61,7 @@ def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="payments-core",
         version="0.1.0",
-        description="A shop's order gets paid exactly once. Errors are RFC 9457 problem details with a stable `code`.",
+        description="A shop's order gets paid exactly once. Errors are RFC 9457 problem details with a stable code.",
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         path="/schema",
         components=Components(security_schemes={"BearerToken": bearer}),

@@ -22,6 +22,7 @@ from payments_core.errors import (
     PaymentsError,
     StorageError,
 )
+from payments_core_app.http.requests import request_id_of
 from payments_core_app.tokens import Forbidden, Unauthenticated
 
 __all__ = ["CODES", "Problem", "handlers", "problem"]
@@ -127,10 +128,10 @@ def problem(
         status=status,
         detail=detail,
         code=code,
-        request_id=request.scope.get("state", {}).get("request_id", ""),
+        request_id=request_id_of(request.scope),
         retryable=retryable,
     )
-    headers = {}
+    headers = {"X-Request-Id": body.request_id}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["Retry-After"] = "1"
     if status == HTTPStatus.UNAUTHORIZED and code == "invalid_token":

@@ -13,7 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from payments_core_app.metrics import REQUESTS
 
-__all__ = ["RequestMiddleware"]
+__all__ = ["RequestMiddleware", "request_id_of"]
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """An id the caller may bring along; anything else is replaced."""
@@ -31,8 +31,7 @@ class RequestMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Call the rest with the id in the scope's state and in the log context."""
-        request_id = _id_of(scope)
-        scope.setdefault("state", {})["request_id"] = request_id
+        request_id = request_id_of(scope)
         began, status = perf_counter(), 0
 
         async def send_with_id(message: Message) -> None:
@@ -50,9 +49,13 @@ class RequestMiddleware(ASGIMiddleware):
         REQUESTS.labels(str(scope.get("method")), _route(scope), str(status)).observe(perf_counter() - began)
 
 
-def _id_of(scope: Scope) -> str:
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+def request_id_of(scope: Scope) -> str:
+    """The id of this request: the caller's if it brought a sound one, else a new one; the same whenever asked."""
+    state = scope.setdefault("state", {})
+    if "request_id" not in state:
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        state["request_id"] = given.decode() if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+    return str(state["request_id"])
 
 
 def _route(scope: Any) -> str:  # noqa: ANN401 - Litestar's scope keeps the template under a key of its own

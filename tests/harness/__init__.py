@@ -1,0 +1,1 @@
+"""What tests start and drive: a database server, the product's processes."""

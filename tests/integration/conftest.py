@@ -1,0 +1,46 @@
+"""Real parts: a PostgreSQL of our own, SQLite files, and the whole product as processes."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.postgres import PostgresCluster
+from harness.product import Product, running_product
+
+DATABASES = [pytest.param("sqlite", id="sqlite"), pytest.param("postgres", id="postgres", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
+    """A PostgreSQL server with durable settings, started here and stopped at the end; none has to be installed."""
+    with PostgresCluster.running(tmp_path_factory.mktemp("postgres")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], str]:
+    """Makes an empty database of a kind and gives its URL."""
+
+    def make(kind: str) -> str:
+        if kind == "sqlite":
+            return f"sqlite+aiosqlite:///{tmp_path / f'{uuid.uuid4().hex}.sqlite3'}"
+        cluster: PostgresCluster = request.getfixturevalue("postgres")
+        return cluster.create_database()
+
+    return make
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> str:
+    """An empty database, once SQLite and once PostgreSQL."""
+    return new_database(request.param)
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """The API and the simulator as processes, on SQLite, shared by the tests of a module."""
+    folder = tmp_path_factory.mktemp("product")
+    with running_product(f"sqlite+aiosqlite:///{folder / 'payments.sqlite3'}", folder) as running:
+        yield running
