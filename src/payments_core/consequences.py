@@ -171,7 +171,8 @@ def _stop_the_others(payment: Payment, now: datetime) -> Payment:
     if payment.paid_by is None:
         return payment
     for charge in payment.charges:
-        if charge.is_live and charge.due is not ChargeDue.CANCEL:
+        is_other = charge.transaction_id != payment.paid_by
+        if is_other and charge.is_live and charge.due is not ChargeDue.CANCEL:
             payment = payment.with_charge(_to_be_cancelled(charge, now))
     page = payment.payable_attempt
     if page is None or page.closing is CloseReason.PAID:

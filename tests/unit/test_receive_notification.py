@@ -1,0 +1,283 @@
+"""A webhook: proved, remembered once, decided, and never lost."""
+
+import asyncio
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from payments_core import Confirm, GatewayTraits, Signal
+from payments_core.decide import Verdict
+from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite
+from payments_core.use_cases.receive_notification import Accepted
+from unit.world import World, rupiah
+
+trusting = GatewayTraits(confirm=Confirm.SIGNATURE)
+
+
+async def test_a_settlement_pays_the_order_and_consumes_its_stock(world: World) -> None:
+    await world.opened()
+    assert (await world.hear(world.tries(Signal.SETTLED))).verdict is Verdict.WAITING
+    assert world.status.value == "success"
+    assert world.shop_order().status.value == "paid"
+    assert world.stock == 8
+    assert [e for e in world.history if e in ("order.paid", "stock.consumed")] == ["order.paid", "stock.consumed"]
+
+
+async def test_the_same_notification_a_hundred_times_pays_once(world: World) -> None:
+    await world.opened()
+    body, headers = world.gateway.notification(world.tries(Signal.SETTLED))
+    answers = await asyncio.gather(*(world.deliver_bytes(body, headers) for _ in range(100)))
+    await world.do_errands()
+    assert {answer.verdict for answer in answers} <= {Verdict.WAITING, Verdict.DUPLICATE}
+    assert world.history.count("order.paid") == 1
+    assert world.history.count("stock.consumed") == 1
+
+
+async def test_copies_in_one_batch_are_one_notification(world: World) -> None:
+    await world.opened()
+    body, headers = world.gateway.notification(world.tries(Signal.SETTLED))
+    one = [world.service.receive.understand("memory", body, headers) for _ in range(3)]
+    answers = await world.service.receive.accept(one)  # type: ignore[arg-type]
+    assert [a.verdict for a in answers if isinstance(a, Accepted)] == [
+        Verdict.WAITING,
+        Verdict.DUPLICATE,
+        Verdict.DUPLICATE,
+    ]
+    assert len(world.store.inbox.rows) == 1
+
+
+async def test_a_late_pending_changes_nothing(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    late, headers = world.gateway.notification(transaction)
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    await world.hear(transaction)
+    before = world.payment
+    assert (await world.deliver_bytes(late, headers)).verdict is Verdict.STALE
+    assert world.payment == before
+
+
+async def test_a_rewritten_status_under_a_genuine_signature_changes_nothing(world: World) -> None:
+    """Midtrans signs no status: a genuine `authorize` can be edited into a settlement (guarantee B5)."""
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    forged = await world.hear(transaction, status="settled")
+    assert forged.verdict is Verdict.WAITING
+    assert world.status.value == "processing"
+    await world.pass_time(timedelta(minutes=20))
+    (kept,) = world.store.inbox.rows.values()
+    assert kept.verdict is Verdict.REFUTED
+    assert world.shop_order().status.value == "pending"
+
+
+async def test_a_refuted_hint_that_comes_true_pays(world: World) -> None:
+    """Refuted is not the end: the same bytes again are asked about again."""
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    await world.hear(transaction, status="settled")
+    await world.pass_time(timedelta(minutes=20))
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    await world.hear(transaction)
+    assert world.status.value == "success"
+
+
+async def test_a_hint_that_is_ahead_of_the_gateways_answers_waits_and_is_borne_out_later(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    world.gateway.lag = 1
+    await world.hear(transaction)
+    assert world.status.value == "processing"
+    world.gateway.lag = 0
+    await world.pass_time(timedelta(seconds=6))
+    assert world.status.value == "success"
+    assert [kept.verdict for kept in world.store.inbox.rows.values()] == [Verdict.APPLIED]
+
+
+async def test_while_the_gateway_cannot_be_reached_nothing_is_guessed(world: World) -> None:
+    """It is finished later without another notification."""
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    world.gateway.unreachable = True
+    await world.hear(transaction)
+    await world.pass_time(timedelta(hours=2))
+    assert world.status.value == "pending"
+    assert [kept.verdict for kept in world.store.inbox.rows.values()] == [Verdict.WAITING]
+    world.gateway.unreachable = False
+    await world.pass_time(timedelta(minutes=2))
+    assert world.status.value == "success"
+
+
+async def test_a_question_that_left_before_the_hint_came_does_not_answer_it(world: World) -> None:
+    """Joining a question in flight could miss what the hint is about."""
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    await world.deliver(transaction)
+    first = world.errands.waiting.popleft()
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    world.gateway.lag = 1
+    await world.deliver(transaction)
+    world.errands.waiting.appendleft(first)
+    await world.service.perform(world.errands.waiting.popleft())
+    assert world.status.value == "processing"
+    verdicts = [kept.verdict for kept in world.store.inbox.rows.values()]
+    assert verdicts == [Verdict.APPLIED, Verdict.WAITING]
+    world.gateway.lag = 0
+    await world.do_errands()
+    assert world.status.value == "success"
+
+
+@pytest.mark.parametrize("changes", [{"amount_minor": 9_999_999}, {"amount_minor": 10_000_001}, {"amount_minor": 1}])
+async def test_another_amount_never_pays_and_opens_a_case(world: World, changes: dict[str, int]) -> None:
+    """A difference of one minor unit never pays (A7)."""
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    was = world.gateway.transactions[transaction]
+    world.gateway.transactions[transaction] = attrs.evolve(was, amount=attrs.evolve(was.amount, **changes))
+    await world.hear(transaction)
+    assert world.cases == ["amount_mismatch"]
+    assert world.payment.paid_by is None
+    assert world.shop_order().status.value == "pending"
+    assert world.stock == 8, "still reserved"
+    (kept,) = world.store.inbox.rows.values()
+    assert kept.verdict is Verdict.QUARANTINED
+    assert world.payment.cases[0].evidence["owed"] == "100000 IDR"
+
+
+async def test_another_currency_never_pays(world: World) -> None:
+    await world.opened()
+    await world.hear(world.tries(Signal.SETTLED), currency="USD")
+    assert world.cases == ["currency_mismatch"]
+
+
+async def test_a_signed_amount_that_the_gateway_denies_is_a_case_and_the_truth_pays(world: World) -> None:
+    await world.opened()
+    await world.hear(world.tries(Signal.SETTLED), amount_minor=1)
+    assert world.status.value == "success", "the gateway itself says the right amount"
+    assert world.cases == ["amount_mismatch"]
+
+
+async def test_an_unknown_word_is_kept_and_changes_nothing(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    before = world.payment
+    answer = await world.hear(transaction, status="levitating")
+    assert (answer.verdict, answer.reason) == (Verdict.STALE, "unknown status word")
+    assert attrs.evolve(world.payment, version=before.version) == before
+    assert len(world.store.inbox.rows) == 1
+
+
+async def test_a_notification_about_no_payment_of_ours_is_kept(world: World) -> None:
+    await world.opened()
+    answer = await world.hear(world.tries(Signal.SETTLED), order_id="somebody-elses")
+    assert answer.verdict is Verdict.UNMATCHED
+    (kept,) = world.store.inbox.rows.values()
+    assert kept.check_at is None, "it can never match"
+
+
+async def test_a_notification_that_comes_before_its_payment_is_matched_later(world: World) -> None:
+    """An embedding application may store its payment after it called the gateway."""
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    payments = world.store.payments.rows.copy()
+    world.store.payments.rows.clear()
+    assert (await world.hear(transaction)).verdict is Verdict.UNMATCHED
+    world.store.payments.rows.update(payments)
+    await world.pass_time(timedelta(seconds=6))
+    assert world.status.value == "success"
+
+
+async def test_unmatched_notifications_are_not_looked_at_for_ever(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    world.store.payments.rows.clear()
+    await world.hear(transaction)
+    await world.pass_time(timedelta(days=3))
+    (kept,) = world.store.inbox.rows.values()
+    assert (kept.verdict, kept.check_at) == (Verdict.UNMATCHED, None)
+
+
+async def test_bytes_that_do_not_prove_their_sender_write_nothing(world: World) -> None:
+    await world.opened()
+    body, headers = world.gateway.notification(world.tries(Signal.SETTLED))
+    for wrong in ({}, {"signature": "0" * 64}, {"signature": headers["signature"][:-1]}, {"signature": "ａ"}):
+        with pytest.raises(NotAuthentic):
+            world.service.receive.understand("memory", body, wrong)
+    assert world.store.inbox.rows == {}
+
+
+async def test_a_body_beyond_the_bound_is_refused_before_it_is_read(world: World) -> None:
+    with pytest.raises(MalformedNotification) as refused:
+        world.service.receive.understand("memory", b" " * (256 * 1024 + 1), {})
+    assert refused.value.code == "body_too_large"
+
+
+async def test_a_gateway_that_is_not_set_up_has_no_webhook(world: World) -> None:
+    with pytest.raises(NotFound):
+        world.service.receive.understand("elsewhere", b"{}", {})
+
+
+async def test_with_confirm_signature_a_move_needs_no_question() -> None:
+    world = World(traits=trusting)
+    await world.opened()
+    assert (await world.deliver(world.tries(Signal.SETTLED))).verdict is Verdict.APPLIED
+    assert world.status.value == "success"
+    assert "read" not in world.gateway.calls
+
+
+async def test_with_confirm_signature_a_contradiction_asks() -> None:
+    world = World(traits=trusting)
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    await world.hear(transaction)
+    refuted = await world.hear(transaction, status="denied")
+    assert refuted.verdict is Verdict.WAITING
+    assert world.status.value == "success"
+
+
+async def test_one_bad_item_does_not_take_its_neighbours(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement that fails for one notification is tried again for each by itself."""
+    await world.opened()
+    bodies = [world.gateway.notification(world.tries(Signal.PENDING)) for _ in range(3)]
+    batch = [world.service.receive.understand("memory", *body) for body in bodies]
+    poison = batch[1].transaction_id  # type: ignore[union-attr]
+    remember = type(world.store.inbox).remember
+
+    async def failing(self: object, notifications: list[object]) -> object:
+        if any(n.transaction_id == poison for n in notifications):  # type: ignore[attr-defined]
+            raise StaleWrite("this one breaks")
+        return await remember(self, notifications)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(world.store.inbox), "remember", failing)
+    answers = await world.service.receive.accept(batch)  # type: ignore[arg-type]
+    assert [type(answer) for answer in answers] == [Accepted, StaleWrite, Accepted]
+
+
+async def test_an_exception_while_deciding_quarantines_the_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.opened()
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("two pages could be paid at once")
+
+    monkeypatch.setattr("payments_core.use_cases.receive_notification.decide_hint", broken)
+    answer = await world.deliver(world.tries(Signal.SETTLED))
+    assert answer.verdict is Verdict.QUARANTINED
+    assert "two pages" in answer.reason
+
+
+async def test_a_refund_made_in_a_dashboard_is_taken_in(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    await world.hear(transaction)
+    world.gateway.becomes(transaction, Signal.SETTLED, refunded=rupiah(30_000))
+    await world.hear(transaction)
+    assert world.status.value == "partially_refunded"
+    world.gateway.becomes(transaction, Signal.SETTLED, refunded=rupiah(100_000))
+    await world.hear(transaction)
+    assert world.status.value == "refunded"
+    assert world.shop_order().status.value == "refunded"
+    assert world.history.count("payment.refunded") == 2
+    assert world.stock == 8, "a refund never moves stock"

@@ -1,0 +1,269 @@
+"""A click on "Pay": one page, the same URL for all, whatever fails on the way."""
+
+import asyncio
+import json
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from payments_core import GatewayTraits, PageWish, Policy, Signal
+from payments_core.errors import (
+    Busy,
+    Conflict,
+    GatewayRefused,
+    GatewayTimeout,
+    GatewayUnavailable,
+    InvalidInput,
+    NotFound,
+)
+from payments_core.payment import AttemptState, CloseReason
+from unit.world import ANYTHING, World
+
+
+async def test_the_first_click_opens_a_page_and_later_ones_find_it(world: World) -> None:
+    world.order()
+    first, second = await world.click(), await world.click()
+    assert (first.created, second.created) == (True, False)
+    assert first.attempt.url == second.attempt.url
+    assert world.gateway.calls == ["open"]
+
+
+async def test_fifty_clicks_at_once_open_one_page_and_one_of_them_made_it(world: World) -> None:
+    world.order()
+    clicks = await asyncio.gather(*(world.click() for _ in range(50)))
+    assert {click.attempt.url for click in clicks} == {clicks[0].attempt.url}
+    assert sum(click.created for click in clicks) == 1
+    assert world.gateway.calls == ["open"]
+
+
+async def test_a_click_that_goes_away_cancels_nothing(world: World) -> None:
+    """A customer who closes the tab must not leave an order that nobody can pay."""
+    world.order()
+    leaving = asyncio.create_task(world.click())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert (await world.click()).attempt.url is not None
+    assert world.gateway.calls == ["open"]
+
+
+async def test_another_customers_order_does_not_exist(world: World) -> None:
+    world.order()
+    with pytest.raises(NotFound):
+        await world.service.start("o-1", ANYTHING, customer_id="mallory", actor="mallory")
+    assert world.gateway.calls == []
+
+
+async def test_a_shop_may_click_for_its_customer(world: World) -> None:
+    world.order()
+    paying = await world.service.start("o-1", ANYTHING, customer_id=None, actor="service:shop")
+    assert paying.created
+
+
+async def test_a_gateway_without_keys_is_said_so(world: World) -> None:
+    world.order()
+    with pytest.raises(InvalidInput) as refused:
+        await world.click(wish=PageWish(provider="elsewhere"))
+    assert refused.value.code == "gateway_not_configured"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [({"refused_calls": 1}, GatewayUnavailable), ({"lost_answers": 1}, GatewayTimeout)],
+    ids=["the gateway answers 503", "the answer is lost"],
+)
+async def test_after_a_failed_opening_the_next_click_succeeds(
+    world: World, trouble: dict[str, int], error: type[Exception]
+) -> None:
+    """The tutorial's order was dead after one gateway error."""
+    world.order()
+    for name, value in trouble.items():
+        setattr(world.gateway, name, value)
+    with pytest.raises(error):
+        await world.click()
+    assert world.payment.attempt(1).state is AttemptState.OPENING
+    paying = await world.click()
+    assert paying.created
+    assert paying.attempt.number == 1
+    assert len(world.gateway.pages) == 1
+
+
+async def test_a_resent_create_is_sent_once_more_before_its_url_is_trusted(world: World) -> None:
+    """A late first create may still replace the token that was handed out."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    opened = await world.click()
+    assert opened.attempt.resend
+    again = await world.click()
+    assert not again.created
+    assert not again.attempt.resend
+    assert again.attempt.token == next(iter(world.gateway.pages.values())).token
+    assert (await world.click()).attempt.token == again.attempt.token
+
+
+async def test_a_resend_after_the_buyer_chose_keeps_the_page(world: World) -> None:
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    opened = await world.click()
+    world.tries(Signal.PENDING)
+    again = await world.click()
+    assert again.attempt.url == opened.attempt.url
+    assert not again.attempt.resend
+
+
+async def test_a_refusal_ends_the_page_and_the_next_click_opens_another(world: World) -> None:
+    world.order()
+    world.gateway.refuse_pages = True
+    with pytest.raises(GatewayRefused, match="this gateway refuses"):
+        await world.click()
+    assert world.payment.attempt(1).state is AttemptState.DEAD
+    assert world.status.value == "failed"
+    world.gateway.refuse_pages = False
+    assert (await world.click()).attempt.number == 2
+
+
+async def test_twenty_pages_are_enough(world: World) -> None:
+    world.order()
+    world.gateway.refuse_pages = True
+    for _ in range(20):
+        with pytest.raises(GatewayRefused):
+            await world.click()
+    with pytest.raises(Conflict) as refused:
+        await world.click()
+    assert refused.value.code == "too_many_attempts"
+
+
+async def test_an_order_id_that_is_taken_without_a_url_is_closed_not_opened_twice(world: World) -> None:
+    """ "Already taken" means that a transaction exists: opening another page could charge twice."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    page = next(iter(world.gateway.pages.values()))
+    transaction = world.gateway.buyer_tries(page.token, Signal.PENDING)
+    with pytest.raises(Conflict) as refused:
+        await world.click()
+    assert refused.value.code == "page_closing"
+    assert world.payment.attempt(1).closing is CloseReason.LOST
+    await world.do_errands()
+    assert world.payment.attempt(1).state is AttemptState.DEAD
+    assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED
+    assert (await world.click()).attempt.number == 2
+
+
+async def test_while_one_click_opens_the_page_another_process_waits_for_it(world: World) -> None:
+    """Two servers: the loser of the race finds the winner's page."""
+    world.order()
+    await world.click()
+    page = world.payment.attempt(1)
+    opening = attrs.evolve(
+        page, state=AttemptState.OPENING, url=None, token=None, lease_until=world.clock.now() + timedelta(seconds=3)
+    )
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(opening)
+    waiting = asyncio.create_task(world.click())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(page)
+    assert (await waiting).attempt.url == page.url
+
+
+async def test_a_wait_for_another_process_ends(world: World) -> None:
+    world.order()
+    await world.click()
+    page = world.payment.attempt(1)
+    opening = attrs.evolve(
+        page, state=AttemptState.OPENING, url=None, lease_until=world.clock.now() + timedelta(hours=1)
+    )
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(opening)
+    with pytest.raises(Busy) as busy:
+        await world.click()
+    assert busy.value.code == "opening"
+    assert busy.value.retryable
+
+
+async def test_the_lease_of_a_dead_process_ends_and_the_next_click_takes_over(world: World) -> None:
+    world.order()
+    await world.click()
+    was = world.payment.attempt(1)
+    request = json.dumps({"order_id": was.provider_order_id})
+    page = attrs.evolve(
+        was, state=AttemptState.OPENING, url=None, token=None, request=request, lease_until=world.clock.now()
+    )
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(page)
+    assert (await world.click()).attempt.url is not None
+
+
+@pytest.mark.parametrize(("outcome", "code"), [(Signal.SETTLED, "already_paid"), (Signal.AUTHORIZED, "authorized")])
+async def test_an_order_with_money_opens_no_page(world: World, outcome: Signal, code: str) -> None:
+    await world.opened()
+    await world.hear(world.tries(outcome))
+    with pytest.raises(Conflict) as refused:
+        await world.click()
+    assert refused.value.code == code
+
+
+async def test_a_decline_leaves_the_page_payable(world: World) -> None:
+    """The tutorial cancelled the order that the buyer could still pay."""
+    token = await world.opened()
+    await world.hear(world.tries(Signal.DENIED, method="card"))
+    again = await world.click()
+    assert again.attempt.token == token
+    await world.hear(world.tries(Signal.SETTLED, method="card"))
+    assert world.status.value == "success"
+
+
+async def test_other_methods_close_the_open_page_first(world: World) -> None:
+    await world.opened()
+    other = await world.click(wish=PageWish(provider="memory", methods=("gopay",)))
+    assert other.attempt.number == 2
+    assert world.payment.attempt(1).state is AttemptState.DEAD
+    assert [page.is_gone for page in world.gateway.pages.values()] == [True, False]
+
+
+async def test_other_methods_are_refused_while_the_open_page_cannot_be_proved_dead(world: World) -> None:
+    await world.opened()
+    url = world.payment.attempt(1).url
+    world.gateway.unreachable = True
+    with pytest.raises(Conflict) as refused:
+        await world.click(wish=PageWish(provider="memory", methods=("gopay",)))
+    assert refused.value.code == "page_still_payable"
+    assert refused.value.extra == {"payment_url": url}
+
+
+async def test_the_same_methods_in_another_order_are_the_same_page(world: World) -> None:
+    world.order()
+    first = await world.click(wish=PageWish(provider="memory", methods=("gopay", "qris")))
+    second = await world.click(wish=PageWish(provider="memory", methods=("qris", "gopay")))
+    assert first.attempt.url == second.attempt.url
+
+
+async def test_a_page_never_outlives_the_hold_on_stock() -> None:
+    world = World(policy=Policy(expiry=timedelta(hours=24), hold_max=timedelta(hours=30)))
+    world.order()
+    world.clock.move(timedelta(hours=20))
+    assert (await world.click()).attempt.ends_at == world.shop_order().reserved_at + timedelta(hours=30)
+
+
+async def test_less_than_five_minutes_left_is_too_late() -> None:
+    world = World(policy=Policy(expiry=timedelta(hours=24), hold_max=timedelta(hours=24)))
+    world.order()
+    world.clock.move(timedelta(hours=23, minutes=56))
+    with pytest.raises(Conflict) as refused:
+        await world.click()
+    assert refused.value.code == "order_expired"
+    assert world.store.payments.rows == {}
+
+
+async def test_traits_of_the_gateway_bound_the_lease() -> None:
+    world = World(traits=GatewayTraits(timeout=timedelta(seconds=40)))
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    assert world.payment.attempt(1).lease_until is None, "whoever's call ended gives the lease up"
