@@ -232,7 +232,7 @@ TRANSITIONS: tuple[Row, ...] = (
     Row(_S.CAPTURED, _W.EXPIRED, _ASK, _CASE, "no gateway lets taken money expire"),
     Row(_S.CAPTURED, _W.FAILED, _ASK, _CASE, "no gateway lets taken money fail"),
     # ── settled ───────────────────────────────────────────────────────────────────────────────────────────────────
-    Row(_S.SETTLED, _W.PENDING, _to(_S.PENDING), _to(_S.PENDING), "an old hint is stale; an old reading is a lag or a fault"),
+    Row(_S.SETTLED, _W.PENDING, _KEEP, _CASE, "an old hint is stale; an old reading is a lag or a fault"),
     Row(_S.SETTLED, _W.CHALLENGED, _KEEP, _CASE, "an old hint is stale; an old reading is a lag or a fault"),
     Row(_S.SETTLED, _W.AUTHORIZED, _KEEP, _CASE, "an old hint is stale; an old reading is a lag or a fault"),
     Row(_S.SETTLED, _W.CAPTURED, _KEEP, _KEEP, "settlement goes beyond it; the money is here either way"),

@@ -93,7 +93,7 @@ class Explorer:
 
     def explore(self) -> int:
         """The number of interleavings; each ended right."""
-        first = Situation(self.world.store, 0, (self.copies,) + (0,) * (len(self.history) - 1), (), ())
+        first = Situation(self.frozen_store(), 0, (self.copies,) + (0,) * (len(self.history) - 1), (), ())
         counts: dict[object, int] = {}
 
         def walk(situation: Situation) -> int:
@@ -169,11 +169,14 @@ class Explorer:
 
     def after(self, situation: Situation, **changes: object) -> Situation:
         """The situation the world is in now; other errands than questions run when the gateway is quiet."""
-        store = self.world.store
-        frozen = MemoryStore(store.payments.copy(), store.inbox.copy(), store.orders.copy())
         asked = [c for c in (*situation.waiting, *self.world.errands.waiting) if isinstance(c, AskCharge)]
         newest = max(asked, key=lambda c: c.number, default=None)  # one answer serves every earlier question
-        return attrs.evolve(situation, store=frozen, waiting=(newest,) if newest else (), **changes)
+        return attrs.evolve(situation, store=self.frozen_store(), waiting=(newest,) if newest else (), **changes)
+
+    def frozen_store(self) -> MemoryStore:
+        """What is stored now, for a situation to keep: the world goes on."""
+        store = self.world.store
+        return MemoryStore(store.payments.copy(), store.inbox.copy(), store.orders.copy())
 
     def check_the_end(self, situation: Situation) -> None:
         """What is due is done, with no lag any more: the end is the gateway's end.
