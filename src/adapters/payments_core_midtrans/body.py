@@ -21,9 +21,7 @@ def read_fields(body: bytes) -> Fields:
     """
     _refuse_deep_nesting(body)
     try:
-        fields = json.loads(
-            body.decode(), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant, parse_float=str
-        )
+        fields = json.loads(body.decode(), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedNotification("the body is not JSON") from error
     if not isinstance(fields, dict):

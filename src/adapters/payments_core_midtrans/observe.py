@@ -46,6 +46,8 @@ _REFUND_WORDS = frozenset({"refund", "partial_refund"})
 _CHARGE_BACK_WORDS = frozenset({"chargeback", "partial_chargeback"})
 _DECLINED = frozenset({Signal.DENIED, Signal.FAILED})
 _JAKARTA = timezone(timedelta(hours=7))
+_TEXT_MAX, _WORD_MAX = 128, 32
+"""Characters of an id and of a channel's name; the longest seen have 75 and 16."""
 _REFUNDS_MAX = 200
 """Entries of `refunds[]` that are read; a transaction has a handful."""
 
@@ -58,7 +60,7 @@ def observe(fields: Fields, *, account: str = "default") -> Observation:
     word = _text(fields, "transaction_status").lower()
     meaning = _meaning(word, fields)
     currency = _currency(fields)
-    method = _optional(fields, "payment_type")
+    method = _optional(fields, "payment_type", _WORD_MAX)
     return Observation(
         provider=PROVIDER,
         account=account,
@@ -131,13 +133,16 @@ def _text(fields: Fields, name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise MalformedNotification(f"{name} is missing, or is not text")
+    if len(value) > _TEXT_MAX or not value.isprintable():
+        raise MalformedNotification(f"{name} is too long, or cannot be stored")
     return value
 
 
-def _optional(fields: Fields, name: str) -> str | None:
+def _optional(fields: Fields, name: str, length_max: int = _TEXT_MAX) -> str | None:
     """Channels add and leave out fields at will, so an odd one is as good as none."""
     value = fields.get(name)
-    return value if isinstance(value, str) and value else None
+    sound = isinstance(value, str) and 0 < len(value) <= length_max and value.isprintable()
+    return value if sound else None
 
 
 def _currency(fields: Fields) -> Currency:

@@ -20,7 +20,8 @@ BODY_BYTES_MAX = 16_000
 """Snap takes 16 kB; longer carts are folded."""
 NAME_CODE_POINTS_MAX = 50
 """Of an item's id and name."""
-_PERSON_MAX, _ADDRESS_MAX, _CITY_MAX, _POSTAL_MAX = 255, 255, 100, 10
+_PERSON_MAX, _PHONE_MAX, _ADDRESS_MAX, _CITY_MAX, _POSTAL_MAX = 100, 32, 255, 100, 10
+"""At most what Snap takes; names and phones shorter, so that the longest of everything still fits one body."""
 _SHIPPING, _DISCOUNT, _MORE = "SHIPPING", "DISCOUNT", "MORE"
 _COUNTRY = "IDN"
 _JAKARTA = timezone(timedelta(hours=7))
@@ -75,7 +76,10 @@ def page_request(order: Order, attempt: Attempt, finish_url: str) -> str:
     }
     if attempt.methods:
         body["enabled_payments"] = list(attempt.methods)
-    return _fitting(body, _item_lines(order.items), _extra_lines(order))
+    lines, extra = _item_lines(order.items), _extra_lines(order)
+    if _size(_dumped(body, [*_folded(lines, 0), *extra])) > BODY_BYTES_MAX:
+        body["customer_details"].pop("billing_address", None)  # it repeats the shipping address
+    return _fitting(body, lines, extra)
 
 
 def cut(text: str, code_points_max: int) -> str:
@@ -97,11 +101,15 @@ def _fitting(body: dict[str, Any], lines: list[Line], extra: list[Line]) -> str:
     while low <= high:
         kept = (low + high) // 2
         text = _dumped(body, [*_folded(lines, kept), *extra])
-        if len(text.encode()) <= BODY_BYTES_MAX:
+        if _size(text) <= BODY_BYTES_MAX:
             best, low = text, kept + 1
         else:
             high = kept - 1
     return best
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
 
 
 def _dumped(body: dict[str, Any], lines: list[Line]) -> str:
@@ -152,9 +160,9 @@ def _extra_lines(order: Order) -> list[Line]:
 
 def _customer(order: Order) -> dict[str, Any]:
     customer = order.customer
-    details: dict[str, Any] = {"first_name": cut(customer.name, _PERSON_MAX), "email": cut(customer.email, _PERSON_MAX)}
+    details: dict[str, Any] = {"first_name": cut(customer.name, _PERSON_MAX), "email": customer.email}
     if customer.phone:
-        details["phone"] = cut(customer.phone, _PERSON_MAX)
+        details["phone"] = cut(customer.phone, _PHONE_MAX)
     if order.shipping:
         details["billing_address"] = _address(order.shipping, customer.name, customer.phone or order.shipping.phone)
         details["shipping_address"] = _address(
@@ -172,4 +180,4 @@ def _address(shipping: Shipping, name: str, phone: str | None) -> dict[str, str]
         "postal_code": cut(shipping.postal_code, _POSTAL_MAX),
         "country_code": _COUNTRY,
     }
-    return {**named, "phone": cut(phone, _PERSON_MAX)} if phone else named
+    return {**named, "phone": cut(phone, _PHONE_MAX)} if phone else named

@@ -1,0 +1,1 @@
+"""One contract for each port; every implementation inherits it."""

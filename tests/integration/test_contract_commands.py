@@ -1,0 +1,184 @@
+"""The `payments` command line: what it prints, for people and machines, and how it ends."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from harness.clock import HOUR_S, run_later
+from harness.product import JWT_SECRET, Product, free_port, payments
+from harness.questions import event_types
+
+COMMANDS = ["serve", "migrate", "worker", "sweep", "simulator", "demo", "token", "stock", "show", "doctor"]
+
+
+def ran(product: Product, *arguments: str) -> str:
+    """What a command that succeeds prints."""
+    done = product.run(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def refused(product: Product, *arguments: str) -> str:
+    """What a command that fails says, in a sentence and on standard error."""
+    done = product.run(*arguments)
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stderr
+    assert done.stderr.strip()
+    return done.stderr
+
+
+def claims(text: str) -> dict[str, Any]:
+    return dict(jwt.decode(text.strip(), JWT_SECRET, ["HS256"], audience="payments-core"))
+
+
+def test_every_command_explains_itself(product: Product) -> None:
+    listed = ran(product, "--help")
+    assert all(command in listed for command in COMMANDS)
+    with ThreadPoolExecutor(2) as pool:
+        assert all("Usage" in text for text in pool.map(lambda command: ran(product, command, "--help"), COMMANDS))
+
+
+def test_a_customers_token_opens_that_customers_order(product: Product) -> None:
+    order_id = product.order(customer="carol")
+    printed = ran(product, "token", "--sub", "carol")
+    assert len(printed.split()) == 1, "made to be put into a variable"
+    assert "payments_role" not in claims(printed)
+    assert product.call("GET", f"/api/orders/{order_id}", as_=printed.strip()).status_code == 200
+    assert product.call("GET", "/api/payments", as_=printed.strip()).status_code in {403, 404}
+
+
+def test_a_roles_token_has_its_scope_and_its_end(product: Product) -> None:
+    printed = ran(product, "token", "--sub", "ops", "--role", "operator", "--scope", "payments:read", "--ttl", "60")
+    said = claims(printed)
+    assert (said["sub"], said["payments_role"], said["scope"]) == ("ops", "operator", "payments:read")
+    assert said["exp"] - time.time() <= 60
+    assert product.call("GET", "/api/payments", as_=printed.strip()).status_code == 200
+
+
+@pytest.mark.parametrize("arguments", [(), ("--sub", "a", "--role", "admin"), ("--sub", "a", "--ttl", "-1")])
+def test_a_token_that_would_be_no_use_is_not_made(product: Product, arguments: tuple[str, ...]) -> None:
+    refused(product, "token", *arguments)
+
+
+def test_a_token_cannot_be_signed_without_a_secret(tmp_path: Path) -> None:
+    done = payments("token", "--sub", "a", environment={"PAYMENTS_MODE": "development"}, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "PAYMENTS_JWT_SECRET" in done.stderr
+
+
+def test_stock_is_set_and_read(product: Product) -> None:
+    ran(product, "stock", "set", "lamp", "12")
+    product.order(sku="lamp", quantity=5)
+    assert json.loads(ran(product, "stock", "get", "lamp", "--json")) == {"sku": "lamp", "available": 7, "reserved": 5}
+    assert "7" in ran(product, "stock", "get", "lamp")
+    assert product.available("lamp") == 7
+
+
+def test_stock_of_nothing_is_an_error(product: Product) -> None:
+    assert "nothing-like-it" in refused(product, "stock", "get", "nothing-like-it")
+    refused(product, "stock", "set", "lamp", "many")
+    refused(product, "stock", "set", "lamp", "--", "-1")
+
+
+def test_show_tells_one_payment_at_night(product: Product) -> None:
+    order_id = product.order()
+    page = product.pay(order_id).json()
+    transaction = product.buyer(page["provider_order_id"], "deny", payment_type="credit_card")
+    paid = product.buyer(page["provider_order_id"], "settlement")
+    product.settled(order_id, "success")
+    told = ran(product, "show", page["payment_id"])
+    for word in (
+        order_id,
+        page["provider_order_id"],
+        transaction["transaction_id"],
+        paid["transaction_id"],
+        "order.paid",
+    ):
+        assert word in told
+    machine = json.loads(ran(product, "show", page["payment_id"], "--json"))
+    assert (machine["order_id"], machine["status"], machine["amount"]) == (order_id, "success", "100000")
+    assert [event["type"] for event in machine["events"]] == event_types(product, page["payment_id"])
+
+
+@pytest.mark.parametrize("payment_id", ["nothing", "0" * 26, "../x", "' or 1=1 --"])
+def test_show_of_nothing_is_an_error(product: Product, payment_id: str) -> None:
+    assert payment_id in refused(product, "show", payment_id)
+
+
+def test_a_sweep_says_what_it_did(product: Product) -> None:
+    order_id = product.order()
+    product.pay(order_id)
+    done = run_later(product, 24 * HOUR_S + 5, "sweep", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert sum(said["done"].values()) >= 1
+    assert product.settled(order_id, "expired")
+    assert ran(product, "sweep", "--once").strip()
+
+
+def test_doctor_finds_a_working_product_healthy(product: Product) -> None:
+    said = json.loads(ran(product, "doctor", "--json"))
+    assert said["healthy"] is True
+    assert {finding["level"] for finding in said["findings"]} <= {"ok", "warn", "warning"}
+    assert ran(product, "doctor").strip()
+
+
+def test_migrating_again_changes_nothing(product: Product) -> None:
+    order_id = product.order()
+    assert ran(product, "migrate") == ran(product, "migrate")
+    assert product.pay(order_id).status_code == 201
+
+
+@pytest.mark.processes
+def test_a_server_refuses_a_database_that_was_not_migrated(product: Product, tmp_path: Path) -> None:
+    environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite3'}"}
+    done = payments("serve", "--port", str(free_port()), environment=environment, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "payments migrate" in done.stderr
+    assert payments("doctor", environment=environment, cwd=tmp_path).returncode == 1
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("command", [("serve", "--port", "1"), ("worker",)])
+def test_sqlite_has_one_serving_process(product: Product, command: tuple[str, ...]) -> None:
+    """A second writer would only find out under load."""
+    if command[0] == "serve":
+        command = ("serve", "--port", str(free_port()))
+    assert "SQLite" in refused(product, *command)
+    assert product.call("GET", "/health/ready").is_success
+
+
+@pytest.mark.processes
+def test_sqlite_has_no_second_worker_process(product: Product, tmp_path: Path) -> None:
+    environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite3'}"}
+    assert payments("migrate", environment=environment, cwd=tmp_path).returncode == 0
+    done = payments("serve", "--workers", "2", "--port", str(free_port()), environment=environment, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "SQLite" in done.stderr
+
+
+@pytest.mark.processes
+def test_a_server_that_was_killed_leaves_its_database_usable(product: Product) -> None:
+    """The lock of one server must not outlive it."""
+    order_id = product.order()
+    page = product.pay(order_id).json()
+    product.servers.pop().kill()
+    product.serve()
+    product.simulator.control("settings", {"notify_url": f"{product.url}/api/webhooks/midtrans/"})
+    assert product.pay(order_id).json()["payment_url"] == page["payment_url"]
+
+
+@pytest.mark.processes
+def test_a_server_asked_to_stop_stops_with_success(product: Product) -> None:
+    assert product.servers.pop().stop() in {0, -15}
+    product.serve()
+    product.simulator.control("settings", {"notify_url": f"{product.url}/api/webhooks/midtrans/"})
+
+
+def test_an_unknown_command_is_a_usage_error(product: Product) -> None:
+    assert product.run("nothing-like-it").returncode == 2
