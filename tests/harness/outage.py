@@ -4,7 +4,7 @@ import os
 import signal
 from contextlib import suppress
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from harness.postgres import PostgresCluster
 from harness.product import until

@@ -3,10 +3,11 @@
 import itertools
 import json
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import httpx
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from harness.midtrans import made_up, notification, notifications_kept, raw, signature, signed
@@ -39,7 +40,7 @@ def untouched(product: Product, order_id: str, page: dict[str, Any]) -> None:
     assert not {"payment.paid", "order.paid", "stock.consumed", "case.opened", "attempt.closing"} & set(history)
 
 
-WRONG_SIGNATURES = {
+WRONG_SIGNATURES: dict[str, Callable[[str], Any]] = {
     "absent": lambda _: ...,
     "null": lambda _: None,
     "empty": lambda _: "",
@@ -262,7 +263,8 @@ def test_hostile_bodies_do_not_make_the_server_grow(product: Product) -> None:
 def test_a_signed_body_with_numbers_for_words_is_refused_or_ignored(product: Product) -> None:
     order_id, page, transaction = pending_account(product)
     for field in ("order_id", "transaction_status", "transaction_id", "gross_amount", "status_code"):
-        for value in (1, None, True, [], {}):
+        values: tuple[object, ...] = (1, None, True, [], {})
+        for value in values:
             body = signed(product, {**transaction, "status_code": "200", field: value})
             assert product.notify(raw(body)).status_code in {400, 401}
     untouched(product, order_id, page)

@@ -130,7 +130,7 @@ def test_a_good_token_among_several_audiences_opens(product: Product, alices: di
 @pytest.mark.parametrize("scope", [None, EVERY_SCOPE, EVERY_SCOPE.split()])
 def test_another_customers_order_is_not_there(product: Product, alices: dict[str, str], scope: object) -> None:
     """404 on every route, and never 403: that somebody ordered is nobody's business. Scopes change nothing."""
-    mallory = token("mallory", scope=scope)  # type: ignore[arg-type]
+    mallory = token("mallory", scope=scope)
     for route in (*CUSTOMERS_ROUTES, ("PUT", "/api/orders/{order}"), ("POST", "/api/orders/{order}/cancel")):
         theirs = call(product, route, alices, mallory)
         nobodys = call(product, route, {"order": "nothing"}, mallory)

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from harness.midtrans import notification, signature
 from harness.product import Product, running_product, token, until
 from harness.questions import at_once, event_types, payable_pages, payment, problem
 
@@ -22,6 +23,7 @@ ANSWER_FIELDS = {
     "currency",
 }
 RETURN_ORIGIN = "https://app.shop.example"
+YESTERDAYS_KEY = "SB-Mid-server-yesterdays"
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         "--no-worker",
         MIDTRANS_TIMEOUT_SECONDS="1",
         PAYMENTS_RETURN_ORIGINS=RETURN_ORIGIN,
+        MIDTRANS_SERVER_KEY_PREVIOUS=YESTERDAYS_KEY,
     ) as running:
         yield running
 
@@ -282,3 +285,13 @@ def test_a_paid_order_is_not_payable(product: Product) -> None:
     refused = problem(product.pay(order_id), 409, "already_paid")
     assert refused["retryable"] is False
     assert payment(product, page["payment_id"])["attempts"][0]["state"] == "spent"
+
+
+def test_a_notification_signed_with_yesterdays_key_is_taken_during_a_rotation(product: Product) -> None:
+    """The gateway repeats for hours what it signed before the key was changed."""
+    order_id = product.order()
+    page = product.pay(order_id).json()
+    body = notification(product, product.buyer(page["provider_order_id"], "settlement", notify=False))
+    problem(product.notify({**body, "signature_key": signature(body, "SB-Mid-server-the-day-before")}), 401)
+    assert product.notify({**body, "signature_key": signature(body, YESTERDAYS_KEY)}).status_code == 200
+    product.settled(order_id, "success")

@@ -96,7 +96,7 @@ def test_clicks_and_notifications_over_all_processes_have_one_effect(product: Pr
 
 def test_a_waiting_browser_hears_of_news_from_another_process(product: Product) -> None:
     order_id, page = clicked(product)
-    seen = product.status(order_id)["version"]
+    seen = int(product.status(order_id)["version"])
 
     def ask(number: int) -> int:
         if number == 0:
@@ -146,15 +146,13 @@ def test_while_the_database_is_down_nothing_is_promised_and_nothing_is_lost(
     body = raw(notification(product, transaction))
     outage.stop(cluster)
     try:
-        for _ in range(3):
-            answer = product.notify(body)
-            refused = problem(answer, 503)
+        for answer in (product.notify(body), product.notify(body)):
             assert int(answer.headers["retry-after"]) > 0
-            assert refused["retryable"] is True
+            assert problem(answer, 503)["retryable"] is True
+            assert product.environment["PAYMENTS_DATABASE_URL"] not in answer.text
         assert problem(product.pay(order_id), 503)["retryable"] is True
         assert problem(product.call("GET", "/health/ready"), 503)["retryable"] is True
         assert product.call("GET", "/health/live").is_success
-        assert product.environment["PAYMENTS_DATABASE_URL"] not in refused["detail"]
         problem(product.notify(raw({**notification(product, transaction), "signature_key": "x"})), 401)
     finally:
         outage.start(cluster)

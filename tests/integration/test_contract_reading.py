@@ -32,12 +32,12 @@ def listed(product: Product, query: str = "") -> dict[str, Any]:
     return dict(product.call("GET", f"/api/payments{query}", as_=operator()).raise_for_status().json())
 
 
-def paid_order(product: Product, **order: str) -> tuple[str, str]:
+def paid_order(product: Product) -> tuple[str, str]:
     """An order and its payment, paid by GoPay."""
-    order_id = product.order(**order)
-    page = product.pay(order_id, customer=order.get("customer", "alice")).json()
+    order_id = product.order()
+    page = product.pay(order_id).json()
     product.buyer(page["provider_order_id"], "settlement")
-    product.settled(order_id, "success", customer=order.get("customer", "alice"))
+    product.settled(order_id, "success")
     return order_id, page["payment_id"]
 
 

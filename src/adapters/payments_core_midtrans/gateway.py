@@ -86,10 +86,9 @@ class MidtransGateway:
             answer = await self._client.create_page(attempt.request)
         except ApiRefusal as refusal:
             return _reply_to(refusal)
-        token, url = str(answer.get("token", "")), str(answer.get("redirect_url", ""))
-        sound = 0 < len(token) <= _TOKEN_MAX and len(url) <= _URL_MAX and url.startswith(("https://", "http://"))
-        if not sound:
-            raise GatewayUnavailable("Midtrans answered without a token and a URL")
+        token, url = _text(answer, "token", _TOKEN_MAX), _text(answer, "redirect_url", _URL_MAX)
+        if not url.startswith(("https://", "http://")):
+            raise GatewayUnavailable("Midtrans answered with something that is no URL")
         return PageOpened(token, url)
 
     async def close_page(self, attempt: Attempt) -> PageClosing:
@@ -135,6 +134,13 @@ def _required(fields: Fields, name: str) -> str:
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise MalformedNotification(f"{name} is missing, or is not text")
+    return value
+
+
+def _text(answer: Fields, name: str, length_max: int) -> str:
+    value = answer.get(name)
+    if not isinstance(value, str) or not 0 < len(value) <= length_max:
+        raise GatewayUnavailable(f"Midtrans answered without a usable {name}")
     return value
 
 

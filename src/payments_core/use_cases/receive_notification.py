@@ -44,6 +44,19 @@ class ReceiveNotification:
     clock: Clock
     errands: Errands
 
+    async def __call__(self, provider: str, body: bytes, headers: Mapping[str, str]) -> Accepted | Foreign:
+        """What became of one delivery: understood, stored and decided; the way in for a program without a batcher.
+
+        Errors: NotFound, MalformedNotification, NotAuthentic; StorageError when it has to be sent again.
+        """
+        understood = self.understand(provider, body, headers)
+        if isinstance(understood, Foreign):
+            return understood
+        (accepted,) = await self.accept([understood])
+        if isinstance(accepted, StorageError):
+            raise accepted
+        return accepted
+
     def understand(self, provider: str, body: bytes, headers: Mapping[str, str]) -> Notification | Foreign:
         """The notification these bytes are, its sender proved; or a foreign body, which is not stored.
 
