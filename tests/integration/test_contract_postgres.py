@@ -4,7 +4,9 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,9 +22,12 @@ pytestmark = [pytest.mark.postgres, pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
+def cluster() -> Iterator[PostgresCluster]:
     """A server of this module's own, to be killed."""
-    with PostgresCluster.running(tmp_path_factory.mktemp("outage")) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="outage-", ignore_cleanup_errors=True) as folder,
+        PostgresCluster.running(Path(folder)) as running,
+    ):
         yield running
 
 
