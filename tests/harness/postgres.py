@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests: the binaries come as a wheel, so nothing has to be installed, and root may start it."""
+"""A PostgreSQL server for tests: the binaries come as a wheel, nothing has to be installed, and root may start it."""
 
 import contextlib
 import warnings

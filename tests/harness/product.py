@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 import httpx
 import jwt
+
 from payments_core_simulator.process import RunningSimulator, running_simulator
 
 JWT_SECRET = "test-secret-that-is-long-enough-for-hs256"

@@ -61,7 +61,7 @@ def scripted_server() -> Iterator[Scripted]:
             with contextlib.suppress(ConnectionError):
                 scripted.answer(self)
 
-        do_GET = do_POST = handle_any
+        do_GET = do_POST = handle_any  # noqa: N815 -- http.server finds its handlers by these names
 
         def log_message(self, *_: object) -> None:
             """Quiet."""

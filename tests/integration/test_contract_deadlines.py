@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 MINUTE_S = 60
 
 
-def product_with(folder: Path, **settings: str) -> Any:  # noqa: ANN401 - a context manager of the harness
+def product_with(folder: Path, **settings: str) -> Any:
     return running_product(f"sqlite+aiosqlite:///{folder / 'payments.sqlite3'}", folder, "--no-worker", **settings)
 
 

@@ -34,7 +34,7 @@ DEEP = {"list": b"[" * 10_000, "mapping": b'{"a":' * 10_000, "closed": b"[" * 10
 
 
 @pytest.fixture(scope="module", params=[pytest.param("sqlite"), pytest.param("postgres", marks=[pytest.mark.postgres])])
-def product(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:  # noqa: ANN401
+def product(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """On both databases: what one stores without a word the other refuses (a NUL, a huge number)."""
     folder = tmp_path_factory.mktemp("hostile")
     url = f"sqlite+aiosqlite:///{folder / 'payments.sqlite3'}"

@@ -41,7 +41,7 @@ def alices(product: Product) -> dict[str, str]:
     return {"order": order_id, "payment": product.pay(order_id).json()["payment_id"]}
 
 
-def call(product: Product, route: tuple[str, str], alices: dict[str, str], as_: str | None, **options: Any) -> Any:  # noqa: ANN401
+def call(product: Product, route: tuple[str, str], alices: dict[str, str], as_: str | None, **options: Any) -> Any:
     method, path = route
     body = BODIES.get(path) if method == "PUT" else None
     return product.call(method, path.format(**alices), as_=as_, json=body, **options)

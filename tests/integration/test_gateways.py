@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import pytest
-from payments_core_simulator.process import RunningSimulator, running_simulator
 
 from integration.contracts.gateway import GatewayContract, Wire
 from payments_core.payment import Attempt
@@ -13,6 +12,7 @@ from payments_core.ports import PageOpened
 from payments_core.states import Signal
 from payments_core_memory import MemoryGateway
 from payments_core_midtrans import MidtransGateway, MidtransSettings
+from payments_core_simulator.process import RunningSimulator, running_simulator
 
 
 class MemoryWire(Wire):

@@ -22,24 +22,30 @@ VERIFIED = [
         "200",
         "200000.00",
         "SB-Mid-server-GwUP_WGbJPXsDzsNEBRs8IYA",
-        "d302bfcb2db008f17343e4c3b56cb20a0b22d0951ede6a7cdbfcd31f4a5d0d89d0a5230c333dd2fc5803cfbe8567ad146fb3c574d4050a87b4d"
-        "81661e5d870de",
+        (
+            "d302bfcb2db008f17343e4c3b56cb20a0b22d0951ede6a7cdbfcd31f4a5d0d89d0a5230c333dd2fc5803cfbe8567ad146fb3c574d4050a87b4d"
+            "81661e5d870de"
+        ),
     ),
     (
         "ruby-lib-test-1633926689",
         "201",
         "10000.00",
         "SB-Mid-server-uQmMImQMeo0Ky3Svl90QTUj2",
-        "412c0a69df9c74d05666ffb079d09b404e3d596b927dbb027bd470d072401a767b0f9ad4659248118979ce274e5bcec3dd683abf9e279ce001e"
-        "ab67f49de5866",
+        (
+            "412c0a69df9c74d05666ffb079d09b404e3d596b927dbb027bd470d072401a767b0f9ad4659248118979ce274e5bcec3dd683abf9e279ce001e"
+            "ab67f49de5866"
+        ),
     ),
     (
         "1111",
         "200",
         "100000.00",
         "askvnoibnosifnboseofinbofinfgbiufglnbfg",
-        "edc076b21793ebe3e17926350f5b8ae67d902fe657b3d0aa31b932d5c127e2375d308a2bc94f3265ac2d80a1f181a79b997ac178a236fcff35af"
-        "263fc4d4c231",
+        (
+            "edc076b21793ebe3e17926350f5b8ae67d902fe657b3d0aa31b932d5c127e2375d308a2bc94f3265ac2d80a1f181a79b997ac178a236fcff35af"
+            "263fc4d4c231"
+        ),
     ),
 ]
 KEY, OLD_KEY = "SB-Mid-server-now", "SB-Mid-server-before"
@@ -103,7 +109,7 @@ def test_one_signature_serves_one_order_code_and_amount(
 
 
 def test_digits_that_move_between_order_code_and_amount_do_not_verify() -> None:
-    """`ORD` + `200` + `200100.00` and `ORD200` + `200` + `100.00` hash alike (midtrans.md 5); our ids end in a letter."""
+    """`ORD` + `200` + `200100.00` and `ORD200` + `200` + `100.00` hash alike; our ids end in a letter."""
     assert signature_of("ORD", "200", "200100.00", KEY) == signature_of("ORD200", "200", "100.00", KEY)
     made = signature_of("01kdvdna000000000000000001-1p", "200", "150000.00", KEY)
     for code, gross in (("2001", "50000.00"), ("20", "0150000.00"), ("2", "00150000.00"), ("20015", "0000.00")):

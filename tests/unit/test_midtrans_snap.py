@@ -13,8 +13,8 @@ from payments_core.errors import AmountNotRepresentable
 from payments_core.money import Money
 from payments_core.orders import Customer, Item, Order, Shipping
 from payments_core.payment import Attempt, AttemptState
-from payments_core_midtrans.snap import BODY_BYTES_MAX, cut, page_request, whole_rupiah
 from payments_core_memory import ManualClock
+from payments_core_midtrans.snap import BODY_BYTES_MAX, cut, page_request, whole_rupiah
 from unit.world import IDR, rupiah
 
 NOW = ManualClock().now()

@@ -3,8 +3,8 @@
 Every legal history of a gateway, every interleaving of its steps with the deliveries of its messages (late, repeated,
 missing) and with the questions we ask. A question leaves at one moment and its answer arrives at a later one; the
 answer shows the gateway as it stood when it was asked, or one step older where it lags. When the gateway is quiet, its
-last message has reached us, or else one poll does. The real use cases are driven over the memory store; equal situations are explored once and counted as
-often as they are reached.
+last message has reached us, or else one poll does. The real use cases are driven over the memory store; equal
+situations are explored once and counted as often as they are reached.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ class Situation:
             (k.notification.key.digest, k.verdict, k.asked, k.tries, k.check_at) for k in self.store.inbox.rows.values()
         )
         payments = tuple(attrs.evolve(p, version=0, events=0) for p in self.store.payments.rows.values())
-        orders = tuple((*self.store.orders.orders.items(), *self.store.orders.held.items()))
+        orders = (*self.store.orders.orders.items(), *self.store.orders.held.items())
         return (payments, kept, orders, self.step, self.copies, self.waiting, self.in_flight)
 
 
@@ -210,7 +210,7 @@ def check_end(history: tuple[Signal, ...], state: ChargeState, world: World) -> 
     elif last is Signal.AUTHORIZED:
         assert reached == (ChargeState.AUTHORIZED, "authorized", "pending", "reserved"), (history, reached)
     elif paid & set(history):
-        # Money was there and is gone. Whoever saw it knows a reversal and asks a person; whoever did not sees an ending.
+        # Money was there and is gone. Whoever saw it knows a reversal and asks a person; others see an ending.
         assert state in ENDED or (state is ChargeState.REVERSED and "reversed" in world.cases), (history, reached)
         assert world.payment.paid_by is None
         assert world.shop_order().status.value in ("pending", "cancelled"), (history, reached)
