@@ -37,6 +37,11 @@ from payments_core.states import (
 __all__ = ["HintDecision", "Reading", "ReadingDecision", "Verdict", "decide_hint", "decide_reading", "still_wants"]
 
 
+_SIGNED = frozenset({CaseKind.AMOUNT_MISMATCH})
+"""What a hint alone may call a person for. Midtrans signs the amount, and neither currency nor merchant: a stranger who
+rewrites those would keep a buyer from paying, so the gateway's answer says whether they differ."""
+
+
 class Verdict(Enum):
     """What became of one notification."""
 
@@ -122,7 +127,7 @@ def decide_hint(payment: Payment, hint: Observation, *, confirm: Confirm, now: d
         return HintDecision(payment, Verdict.STALE, "unknown status word")
     heard = _Heard(attempt, payment.charge(hint.transaction_id), hint, now)
     if faults := compare(attempt, heard.charge, hint):
-        return _ask(follow(_open_mismatches(payment, heard, faults), now))
+        return _ask(follow(_open_mismatches(payment, heard, faults & _SIGNED), now))
     rule = hint_rule(heard.state, hint.meaning, confirm) if isinstance(hint.meaning, Signal) else Keep()
     match rule:
         case Ask():

@@ -130,7 +130,7 @@ def test_a_name_in_a_token_that_no_database_stores_is_answered_politely(product:
     order_id = product.order()
     for name in ("a\0b", "\0", "\u202e", "x" * 3000, "' or 1=1 --"):
         for method, path in (("GET", ""), ("POST", "/pay/"), ("GET", "/payment-status/")):
-            assert call(product, method, f"/api/orders/{order_id}{path}", token(name)) == 404
+            assert call(product, method, f"/api/orders/{order_id}{path}", token(name)) == (401 if "\0" in name else 404)
     service = token("a\0b", payments_role="service", scope="orders:write orders:read payments:write")
     assert (
         call(product, "PUT", f"/api/orders/o-{secrets.token_hex(4)}", service, json.dumps(order_body()).encode()) < 500

@@ -128,13 +128,15 @@ def test_a_worker_of_its_own_finishes_what_servers_leave_to_it(product: Product)
     product.simulator.control("faults", {"faults": [{"kind": "server_error", "calls": ["token_cancel"]}]})
     assert cancel(product, order_id).status_code == 202
     command = [sys.executable, "-m", "payments_core_app", "worker"]
+    product.servers[0].stop()
+    product.simulator.control("faults", {})
     # The servers' own try holds a lease of 30 seconds; this worker comes when it is over.
-    environment = {**os.environ, **product.environment, **ahead(60)}
+    environment = {**os.environ, **product.environment, **ahead(600)}
     with subprocess.Popen(command, env=environment, cwd=product.folder, stderr=subprocess.DEVNULL) as worker:
-        product.servers[0].stop()
-        product.simulator.control("faults", {})
-        until(lambda: payable_pages(product, page["payment_id"]) == [], seconds=60, what="the page's end")
-        worker.terminate()
+        try:
+            until(lambda: payable_pages(product, page["payment_id"]) == [], seconds=60, what="the page's end")
+        finally:
+            worker.terminate()
         assert worker.wait(30) in {0, -15}
     product.servers.clear()
     product.serve("--workers", "2")

@@ -6,7 +6,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from payments_core import Confirm, GatewayTraits, Signal
+from payments_core import Confirm, Currency, GatewayTraits, Money, Signal
 from payments_core.decide import Verdict
 from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite
 from payments_core.use_cases.receive_notification import Accepted
@@ -147,8 +147,20 @@ async def test_another_amount_never_pays_and_opens_a_case(world: World, changes:
 
 async def test_another_currency_never_pays(world: World) -> None:
     await world.opened()
-    await world.hear(world.tries(Signal.SETTLED), currency="USD")
+    transaction = world.tries(Signal.SETTLED)
+    was = world.gateway.transactions[transaction]
+    world.gateway.transactions[transaction] = attrs.evolve(was, amount=Money(10_000_000, Currency.of("USD")))
+    await world.hear(transaction)
     assert world.cases == ["currency_mismatch"]
+    assert world.payment.paid_by is None
+
+
+async def test_a_currency_that_only_a_notification_says_calls_nobody(world: World) -> None:
+    """Midtrans does not sign it; a case made by a stranger would keep a buyer from paying."""
+    await world.opened()
+    await world.hear(world.tries(Signal.SETTLED), currency="USD")
+    assert world.cases == []
+    assert world.status.value == "success"
 
 
 async def test_a_signed_amount_that_the_gateway_denies_is_a_case_and_the_truth_pays(world: World) -> None:

@@ -21,6 +21,7 @@ DEMO_MARK = "DEMO"
 JWT_SECRET_BYTES_MIN = 32
 """HS256 needs a key as long as its hash (RFC 7518, section 3.2)."""
 _DATABASE_URL = "sqlite+aiosqlite:///payments.sqlite3"
+_DATABASES = ("sqlite+aiosqlite:///", "postgresql+asyncpg://")
 _PUBLIC_URL = "http://127.0.0.1:8000"
 _EXPIRY_MAX = timedelta(days=7)
 _SANDBOX_PREFIXES = ("SB-", "VT-")
@@ -74,7 +75,7 @@ class Settings:
         reader = _Reader(environment)
         settings = cls(
             mode=reader.word("PAYMENTS_MODE", Mode, Mode.PRODUCTION),
-            database_url=reader.text("PAYMENTS_DATABASE_URL") or _DATABASE_URL,
+            database_url=_database(reader),
             public_url=reader.url("PAYMENTS_PUBLIC_URL") or _PUBLIC_URL,
             frontend_url=_frontend(reader),
             return_origins=tuple(origin.rstrip("/") for origin in reader.names("PAYMENTS_RETURN_ORIGINS")),
@@ -137,6 +138,13 @@ def _is_loopback(url: str) -> bool:
         return ip_address(host).is_loopback or ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def _database(reader: "_Reader") -> str:
+    given = reader.text("PAYMENTS_DATABASE_URL") or _DATABASE_URL
+    if not given.startswith(_DATABASES):
+        reader.problem("PAYMENTS_DATABASE_URL begins with sqlite+aiosqlite:/// or with postgresql+asyncpg://")
+    return given
 
 
 def _frontend(reader: "_Reader") -> str:

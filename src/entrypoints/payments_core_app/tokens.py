@@ -124,8 +124,8 @@ class _Claims:
 
 def _caller(claims: dict[str, Any]) -> Caller:
     subject, role, scope = claims["sub"], claims.get("payments_role"), claims.get("scope", "")
-    if not subject:
-        raise Unauthenticated("the token names nobody")
+    if not subject or "\0" in subject:
+        raise Unauthenticated("the token names nobody")  # a NUL is stored by no PostgreSQL, so it is nobody's name
     if role is None:
         return Caller(subject, None, frozenset())
     return Caller(subject, Role(role), frozenset(scope.split() if isinstance(scope, str) else ()))

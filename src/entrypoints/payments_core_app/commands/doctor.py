@@ -26,6 +26,31 @@ _SECRET = frozenset(
         "PAYMENTS_DATABASE_URL",
     }
 )
+_SHOWN = frozenset(
+    {
+        "FRONTEND_URL",
+        "MIDTRANS_API_URL",
+        "MIDTRANS_CONFIRM",
+        "MIDTRANS_IS_PRODUCTION",
+        "MIDTRANS_MERCHANT_ID",
+        "MIDTRANS_SNAP_URL",
+        "MIDTRANS_STATUS_LAG_SECONDS",
+        "MIDTRANS_THREADS",
+        "MIDTRANS_TIMEOUT_SECONDS",
+        "PAYMENTS_EXPIRY_HOURS",
+        "PAYMENTS_HOLD_MAX_HOURS",
+        "PAYMENTS_JWKS_URL",
+        "PAYMENTS_JWT_AUDIENCE",
+        "PAYMENTS_JWT_ISSUER",
+        "PAYMENTS_LATE_PAYMENT",
+        "PAYMENTS_MODE",
+        "PAYMENTS_POLL_SECONDS",
+        "PAYMENTS_PUBLIC_URL",
+        "PAYMENTS_RETURN_ORIGINS",
+        "STRIPE_API_URL",
+    }
+)
+"""Only what is known to be no secret is printed: a misspelt name may hold one."""
 _PREFIXES = ("PAYMENTS_", "MIDTRANS_", "STRIPE_", "FRONTEND_URL")
 
 
@@ -54,17 +79,21 @@ def doctor(*, as_json: bool) -> None:
 
 def examine(environment: dict[str, str]) -> list[Finding]:
     """Everything worth saying of this environment."""
-    findings = [
-        Finding("ok", f"{name} is set" if name in _SECRET else f"{name} = {value}")
-        for name, value in sorted(environment.items())
-        if name.startswith(_PREFIXES)
-    ]
+    findings = [_of_a_name(name, value) for name, value in sorted(environment.items()) if name.startswith(_PREFIXES)]
     try:
         settings = Settings.read(environment)
     except SettingsError as error:
         return [*findings, *(Finding("error", problem) for problem in error.problems)]
     findings += [Finding("error", refusal) for refusal in settings.refusals()]
     return [*findings, *_of_the_gateway(settings), *_of_the_database(settings)]
+
+
+def _of_a_name(name: str, value: str) -> Finding:
+    if name in _SHOWN:
+        return Finding("ok", f"{name} = {value}")
+    if name in _SECRET:
+        return Finding("ok", f"{name} is set")
+    return Finding("warning", f"{name} is set, and is no setting of ours")
 
 
 def _of_the_gateway(settings: Settings) -> list[Finding]:

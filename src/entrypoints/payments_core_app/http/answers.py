@@ -1,10 +1,10 @@
-"""What the OpenAPI document says of every route's errors."""
+"""What the OpenAPI document says of every route's errors, and of its second success."""
 
 from litestar.openapi import ResponseSpec
 
 from payments_core_app.http.errors import Problem
 
-__all__ = ["PROBLEMS"]
+__all__ = ["PAGE_PROBLEMS", "PROBLEMS", "success"]
 
 
 def _problem(description: str) -> ResponseSpec:
@@ -23,3 +23,14 @@ PROBLEMS = {
     503: _problem("Not now; `Retry-After` says when"),
 }
 """Problem details by status."""
+PAGE_PROBLEMS = {
+    **PROBLEMS,
+    502: _problem("The gateway answered with an error; try again"),
+    504: _problem("The gateway did not answer in time; try again"),
+}
+"""Of the route that calls a gateway while the caller waits."""
+
+
+def success(body: type, description: str) -> ResponseSpec:
+    """What a route answers beside its usual success."""
+    return ResponseSpec(data_container=body, description=description, generate_examples=False)

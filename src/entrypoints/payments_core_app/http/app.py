@@ -18,7 +18,7 @@ from payments_core_app.http.history import history_routes
 from payments_core_app.http.orders import order_routes
 from payments_core_app.http.pages import page_routes
 from payments_core_app.http.payments import payment_routes
-from payments_core_app.http.requests import RequestMiddleware
+from payments_core_app.http.requests import Call, RequestMiddleware
 from payments_core_app.http.webhooks import webhook_routes
 from payments_core_app.worker import SweepLoop
 from payments_core_midtrans import MidtransGateway
@@ -49,6 +49,7 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
         route_handlers=[api, *health_routes(settings.database_url), *page_routes(settings)],
         exception_handlers=handlers,
         middleware=[RequestMiddleware()],
+        request_class=Call,
         request_max_body_size=_BODY_BYTES_MAX,
         lifespan=[_lifespan(container, batcher, sweep=sweep)],
         openapi_config=_openapi(),

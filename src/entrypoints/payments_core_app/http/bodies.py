@@ -1,7 +1,7 @@
-"""Bodies that come in and go out, as the contract writes them; decoded strictly, unknown fields refused.
+"""Bodies that come in and go out, as the contract writes them; unknown fields are refused.
 
-Amounts come in as decimal strings or JSON integers, in major units; a JSON number with a fraction is refused, because
-it has been a float somewhere. They go out as strings.
+Amounts come in as decimal strings or JSON integers, in major units; `requests.py` refuses a JSON number with a fraction
+or an exponent before a body gets here. They go out as strings.
 """
 
 from typing import Annotated

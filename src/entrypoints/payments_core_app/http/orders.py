@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from litestar import Request, Response, get, post, put
+from litestar import Response, get, post, put
 from litestar.handlers import HTTPRouteHandler
 
 from payments_core.errors import NotFound, StaleWrite
@@ -10,7 +10,7 @@ from payments_core.orders import Order
 from payments_core.ports import Placed, ShopStore
 from payments_core.use_cases.operate import CancelOrder
 from payments_core_app.container import Container
-from payments_core_app.http.answers import PROBLEMS
+from payments_core_app.http.answers import PROBLEMS, success
 from payments_core_app.http.auth import SECURITY, Guards, caller_of, customer_id_of
 from payments_core_app.http.bodies import (
     OrderAnswer,
@@ -21,10 +21,9 @@ from payments_core_app.http.bodies import (
     stock_answer,
 )
 from payments_core_app.http.order_input import check_sku, order_from, refuse_unsayable
+from payments_core_app.http.requests import Call
 
 __all__ = ["order_routes"]
-
-Call = Request[Any, Any, Any]
 
 
 def order_routes(container: Container, guards: Guards) -> list[HTTPRouteHandler]:
@@ -63,7 +62,7 @@ def _stock_routes(store: ShopStore, guards: Guards) -> list[HTTPRouteHandler]:
 
 def _routes(container: Container, store: ShopStore, cancel: CancelOrder, guards: Guards) -> list[HTTPRouteHandler]:
     clock, policy, gateways = container.clock(), container.policy(), container.gateways()
-    shared: dict[str, Any] = {"security": SECURITY, "responses": PROBLEMS, "tags": ["orders"]}
+    shared: dict[str, Any] = {"security": SECURITY, "tags": ["orders"]}
 
     async def place(order: Order) -> tuple[Order, Placed]:
         async with store.transaction() as uow:
@@ -76,6 +75,7 @@ def _routes(container: Container, store: ShopStore, cancel: CancelOrder, guards:
         status_code=201,
         summary="Place an order, its stock reserved",
         guards=[guards.service("orders:write")],
+        responses={**PROBLEMS, 200: success(OrderAnswer, "The same again, or changed before the first click")},
         **shared,
     )
     async def put_order(order_id: str, data: OrderBody) -> Response[OrderAnswer]:
@@ -87,7 +87,13 @@ def _routes(container: Container, store: ShopStore, cancel: CancelOrder, guards:
             placed, how = await place(order)
         return Response(order_answer(placed), status_code=201 if how is Placed.NEW else 200)
 
-    @get("/orders/{order_id:str}", summary="Read an order", guards=[guards.owner_or("orders:read")], **shared)
+    @get(
+        "/orders/{order_id:str}",
+        summary="Read an order",
+        guards=[guards.owner_or("orders:read")],
+        responses=PROBLEMS,
+        **shared,
+    )
     async def get_order(request: Call, order_id: str) -> OrderAnswer:
         customer_id = customer_id_of(caller_of(request))
         async with store.reading() as uow:
@@ -101,6 +107,7 @@ def _routes(container: Container, store: ShopStore, cancel: CancelOrder, guards:
         status_code=200,
         summary="Give an order up; 202 while its page is being closed",
         guards=[guards.service("orders:write")],
+        responses={**PROBLEMS, 202: success(OrderAnswer, "Its page is being closed; ask again")},
         **shared,
     )
     async def cancel_order(request: Call, order_id: str) -> Response[OrderAnswer]:

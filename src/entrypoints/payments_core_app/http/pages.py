@@ -6,11 +6,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-from litestar import MediaType, Request, Response, get
+from litestar import MediaType, Response, get
 from litestar.handlers import HTTPRouteHandler
 
 from payments_core.errors import NotFound
 from payments_core_app.catalogue import CATALOGUE, CUSTOMER
+from payments_core_app.http.requests import Call
 from payments_core_app.settings import Mode, Settings
 from payments_core_app.tokens import Role, make_token
 
@@ -30,8 +31,6 @@ _CSP = (
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 """A page of another origin that names this machine otherwise must not get tokens (DNS rebinding)."""
-
-Call = Request[Any, Any, Any]
 
 
 def page_routes(settings: Settings) -> list[HTTPRouteHandler]:
@@ -56,7 +55,7 @@ def page_routes(settings: Settings) -> list[HTTPRouteHandler]:
 
     @get("/shop/demo.json", include_in_schema=False)
     async def demo(request: Call) -> dict[str, Any]:
-        if urlsplit(f"//{request.headers.get('host', '')}").hostname not in _LOOPBACK:
+        if not _is_loopback(request.headers.get("host", "")):
             raise NotFound("the demo gives its tokens to this machine only")
         return _demo(settings)
 
@@ -64,6 +63,13 @@ def page_routes(settings: Settings) -> list[HTTPRouteHandler]:
     if settings.mode is not Mode.PRODUCTION:
         pages.append(shop)
     return [*pages, demo] if settings.mode is Mode.DEMO else pages
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").hostname in _LOOPBACK
+    except ValueError:  # an unclosed bracket
+        return False
 
 
 def _demo(settings: Settings) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
@@ -11,9 +11,10 @@ from payments_core.errors import InvalidInput
 from payments_core.pages import PageWish
 from payments_core.status import status
 from payments_core_app.container import Container
-from payments_core_app.http.answers import PROBLEMS
+from payments_core_app.http.answers import PAGE_PROBLEMS, PROBLEMS, success
 from payments_core_app.http.auth import SECURITY, Guards, caller_of, customer_id_of
 from payments_core_app.http.bodies import PayAnswer, PayBody, StatusAnswer, pay_answer, status_answer
+from payments_core_app.http.requests import Call
 from payments_core_app.settings import Settings
 
 __all__ = ["payment_routes"]
@@ -21,7 +22,6 @@ __all__ = ["payment_routes"]
 _WAIT_MAX_S = 60
 """A long poll; proxies cut idle connections at about this."""
 
-Call = Request[Any, Any, Any]
 Wait = Annotated[int, Parameter(ge=0, le=_WAIT_MAX_S, description="Answer after at most so many seconds")]
 Seen = Annotated[
     int | None, Parameter(ge=0, description="Wait until the version differs; without it, until it is decided")
@@ -31,13 +31,14 @@ Seen = Annotated[
 def payment_routes(container: Container, guards: Guards) -> list[HTTPRouteHandler]:
     """`pay` and `payment-status`."""
     service, settings = container.service(), container.settings()
-    shared: dict[str, Any] = {"security": SECURITY, "responses": PROBLEMS, "tags": ["payments"]}
+    shared: dict[str, Any] = {"security": SECURITY, "tags": ["payments"]}
 
     @post(
         "/orders/{order_id:str}/pay",
         status_code=201,
         summary="Open the payment page of an order, or find the one that is open (200)",
         guards=[guards.owner_or("payments:write")],
+        responses={**PAGE_PROBLEMS, 200: success(PayAnswer, "The page that is open already")},
         **shared,
     )
     async def pay(request: Call, order_id: str, data: PayBody | None = None) -> Response[PayAnswer]:
@@ -51,6 +52,7 @@ def payment_routes(container: Container, guards: Guards) -> list[HTTPRouteHandle
         "/orders/{order_id:str}/payment-status",
         summary="Read the payment of an order; long-polls with `wait`",
         guards=[guards.owner_or("payments:read")],
+        responses=PROBLEMS,
         **shared,
     )
     async def payment_status(request: Call, order_id: str, wait: Wait = 0, seen: Seen = None) -> StatusAnswer:
@@ -74,7 +76,10 @@ def _wish(body: PayBody, settings: Settings) -> PageWish:
 
 def _check_return_url(url: str, settings: Settings) -> None:
     """Only allow-listed origins, and the shop's own: an open redirect would lend our name to anybody."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InvalidInput("return_url is not a URL", code="return_url_not_allowed") from error
     origin = f"{parts.scheme}://{parts.netloc}"
     own = urlsplit(settings.frontend_url)
     allowed = {*settings.return_origins, f"{own.scheme}://{own.netloc}"}

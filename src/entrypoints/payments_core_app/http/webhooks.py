@@ -6,10 +6,9 @@ source, because anybody can send as many as they like.
 
 from hashlib import sha256
 from time import monotonic
-from typing import Any
 
 import structlog
-from litestar import Request, post
+from litestar import post
 from litestar.handlers import HTTPRouteHandler
 
 from payments_core.errors import NotificationRefused
@@ -18,6 +17,7 @@ from payments_core.ports import Foreign
 from payments_core.use_cases.receive_notification import ReceiveNotification
 from payments_core_app.batcher import Batcher
 from payments_core_app.http.answers import PROBLEMS
+from payments_core_app.http.requests import Call
 from payments_core_app.metrics import NOTIFICATIONS
 
 __all__ = ["webhook_routes"]
@@ -26,8 +26,6 @@ log = structlog.get_logger(__name__)
 
 _LOG_EVERY_S = 1.0
 _OK = {"status": "ok"}
-
-Call = Request[Any, Any, Any]
 
 
 def webhook_routes(receive: ReceiveNotification, batcher: Batcher) -> list[HTTPRouteHandler]:
