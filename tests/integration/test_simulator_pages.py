@@ -1,14 +1,14 @@
 """The pay page as a buyer uses it: forms without scripts, over HTTP and in a real browser."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from harness.browser import running_browser
 from payments_core_simulator.process import RunningSimulator, running_simulator
 
 pytestmark = pytest.mark.processes
@@ -177,20 +177,12 @@ def test_every_page_is_locked_down_and_says_simulator(simulator: RunningSimulato
 
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
 
 @pytest.fixture
 def browser_page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with running_browser() as browser:
         # Scripts are off: everything must work with plain forms.
-        page = browser.new_page(java_script_enabled=False, viewport={"width": 360, "height": 740})
-        yield page
-        browser.close()
+        yield browser.new_page(java_script_enabled=False, viewport={"width": 360, "height": 740})
 
 
 @pytest.mark.browser

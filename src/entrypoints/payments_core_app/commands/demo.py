@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import httpx
@@ -41,6 +42,8 @@ def demo(port: int, simulator_port: int) -> None:
     for name, number in (("PORT", port), ("SIMULATOR_PORT", simulator_port)):
         if not _is_free(number):
             fail(f"port {number} is taken; choose another with {name}=...", EXIT_REFUSED)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _end)  # the terminal was closed
     environment = _prepare(port, simulator_port)
     settings = Settings.read(environment)
     processes = _Processes(environment)
@@ -51,8 +54,14 @@ def demo(port: int, simulator_port: int) -> None:
         processes.start("serve", f"http://127.0.0.1:{port}/health/ready", "serve", "--port", str(port))
         click.echo(_welcome(settings, port, simulator_port))
         processes.wait()
+    except KeyboardInterrupt:
+        click.echo("\nstopping")
     finally:
         processes.stop()
+
+
+def _end(*_: object) -> NoReturn:
+    sys.exit(0)
 
 
 def _is_free(port: int) -> bool:
@@ -142,15 +151,10 @@ class _Processes:
             time.sleep(0.05)
         fail(f"{name} did not answer within {_READY_S:.0f} s; see {_FOLDER / name}.log")
 
-    def wait(self) -> None:
-        """Return when somebody stops the demo, or a process of it ends by itself."""
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-        try:
-            while all(process.poll() is None for process in self.running):
-                time.sleep(0.2)
-        except KeyboardInterrupt:
-            click.echo("\nstopping")
-            return
+    def wait(self) -> NoReturn:
+        """Never return by itself: somebody stops the demo, or a process of it ended, which is a failure."""
+        while all(process.poll() is None for process in self.running):
+            time.sleep(0.2)
         fail(f"a process of the demo ended by itself; see {_FOLDER}/*.log")
 
     def stop(self) -> None:

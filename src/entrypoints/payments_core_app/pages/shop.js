@@ -7,17 +7,6 @@ const main = document.getElementById("main");
 const finishing = window.location.pathname.match(/^\/shop\/orders\/([^/]+)\/finish$/);
 const settings = await demo();
 
-if (settings === null) {
-  main.replaceChildren(
-    element("h2", {}, "The shop page belongs to the demo"),
-    element("p", {}, "Start it with make run; a service in development has no sample catalogue and no tokens to give away."),
-  );
-} else if (finishing) {
-  await watch(decodeURIComponent(finishing[1]));
-} else {
-  choose();
-}
-
 function choose() {
   const cart = new Map();
   const summary = element("div", { class: "card", "aria-live": "polite" });
@@ -121,4 +110,16 @@ function show(card, order, payment) {
     element("div", { class: "row" }, element("a", { href: "/shop" }, "Another order")),
   ];
   card.replaceChildren(...shown.filter((part) => part !== null));
+}
+
+// Last, because everything above has to be there first.
+if (settings === null) {
+  main.replaceChildren(
+    element("h2", {}, "The shop page belongs to the demo"),
+    element("p", {}, "Start it with make run; a service in development has no sample catalogue and no tokens to give away."),
+  );
+} else if (finishing) {
+  await watch(decodeURIComponent(finishing[1]));
+} else {
+  choose();
 }
