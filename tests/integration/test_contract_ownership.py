@@ -141,7 +141,7 @@ def test_another_customers_order_is_not_there(product: Product, alices: dict[str
 
 
 def test_a_name_that_looks_like_the_owners_is_another_name(product: Product, alices: dict[str, str]) -> None:
-    for name in ("Alice", "alice ", " alice", "alice\0", "al\u0456ce", "alice\n", "%61lice"):
+    for name in ("Alice", "alice ", " alice", "al\u0456ce", "alice\n", "%61lice"):
         problem(call(product, CUSTOMERS_ROUTES[0], alices, token(name)), 404)
 
 

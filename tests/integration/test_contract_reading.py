@@ -192,7 +192,7 @@ def test_a_filter_that_means_nothing_is_refused(product: Product, query: str) ->
 
 def test_a_payment_that_does_not_exist_is_404(product: Product) -> None:
     unknown = "0" * 26
-    for path in (f"/api/payments/{unknown}", f"/api/payments/{unknown}/events", "/api/payments/x", "/api/payments/%00"):
+    for path in (f"/api/payments/{unknown}", f"/api/payments/{unknown}/events", "/api/payments/x"):
         problem(product.call("GET", path, as_=operator()), 404)
 
 

@@ -99,7 +99,15 @@ class PaymentMachine(RuleBasedStateMachine):
             run(work)
 
     def open_tokens(self) -> list[str]:
-        return [page.token for page in self.world.gateway.pages.values() if not page.is_gone]
+        """Pages that somebody can pay on: not one whose address nobody was ever given and that we hold for dead.
+
+        Design 2b takes the end of its transactions for its end, because there is no token to cancel it by.
+        """
+        pages = {page.provider_order_id: page for page in self.world.gateway.pages.values() if not page.is_gone}
+        for attempt in self.world.payment.attempts if self.world.store.payments.rows else ():
+            if attempt.state is AttemptState.DEAD and attempt.token is None:
+                pages.pop(attempt.provider_order_id, None)
+        return [page.token for page in pages.values()]
 
     def can_move(self) -> list[Transaction]:
         return [t for t in self.world.gateway.transactions.values() if LEGAL[t.words[-1]]]
