@@ -169,6 +169,11 @@ class Product:
         """A click on "Pay"."""
         return self.call("POST", f"/api/orders/{order_id}/pay/", as_=token(customer), json=json)
 
+    def clicked(self, **order: Any) -> tuple[str, dict[str, Any]]:
+        """A new order and its open page."""
+        order_id = self.order(**order)
+        return order_id, dict(self.pay(order_id).raise_for_status().json())
+
     def status(self, order_id: str, *, customer: str = "alice", query: str = "") -> dict[str, Any]:
         """The status answer."""
         answer = self.call("GET", f"/api/orders/{order_id}/payment-status/{query}", as_=token(customer))

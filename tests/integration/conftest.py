@@ -4,10 +4,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import midtransclient
 import pytest
 
 from harness.postgres import PostgresCluster
 from harness.product import Product, running_product
+from payments_core_simulator.process import RunningSimulator, running_simulator
 
 DATABASES = [pytest.param("sqlite", id="sqlite"), pytest.param("postgres", id="postgres", marks=pytest.mark.postgres)]
 
@@ -44,3 +46,41 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     folder = tmp_path_factory.mktemp("product")
     with running_product(f"sqlite+aiosqlite:///{folder / 'payments.sqlite3'}", folder) as running:
         yield running
+
+
+@pytest.fixture
+def healthy_gateway(product: Product) -> Iterator[None]:
+    """Whatever a test broke at the gateway is mended after it."""
+    yield
+    product.simulator.control("faults", {})
+
+
+# ── the simulator alone ───────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture(scope="module")
+def simulator_server() -> Iterator[RunningSimulator]:
+    """One simulator for the tests of a module."""
+    with running_simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(simulator_server: RunningSimulator) -> RunningSimulator:
+    """The simulator with an empty ledger and no faults."""
+    simulator_server.control("reset")
+    return simulator_server
+
+
+@pytest.fixture
+def snap(simulator: RunningSimulator) -> midtransclient.Snap:
+    """The real client, pointed at the simulator."""
+    client = midtransclient.Snap(server_key=simulator.server_key)
+    client.api_config.SNAP_SANDBOX_BASE_URL = f"{simulator.url}/snap/v1"
+    return client
+
+
+@pytest.fixture
+def core(simulator: RunningSimulator) -> midtransclient.CoreApi:
+    """The real client, pointed at the simulator."""
+    client = midtransclient.CoreApi(server_key=simulator.server_key)
+    client.api_config.CORE_SANDBOX_BASE_URL = simulator.url
+    return client

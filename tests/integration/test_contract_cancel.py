@@ -3,7 +3,6 @@
 import random
 import secrets
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,11 +12,7 @@ from harness.clock import sweep_later
 from harness.product import Product, until
 from harness.questions import at_once, cancel, event_types, events, order_status, payable_pages, payment, problem
 
-
-@pytest.fixture(autouse=True)
-def healthy_gateway(product: Product) -> Iterator[None]:
-    yield
-    product.simulator.control("faults", {})
+pytestmark = pytest.mark.usefixtures("healthy_gateway")
 
 
 @pytest.fixture
@@ -26,11 +21,6 @@ def sku(product: Product) -> str:
     name = f"sku-{secrets.token_hex(4)}"
     product.stock(name, 10)
     return name
-
-
-def clicked(product: Product, sku: str) -> tuple[str, dict[str, Any]]:
-    order_id = product.order(sku=sku)
-    return order_id, dict(product.pay(order_id).raise_for_status().json())
 
 
 def unreachable_cancel(product: Product) -> None:
@@ -54,7 +44,7 @@ def test_before_the_first_click_an_order_is_cancelled_at_once(product: Product, 
 
 
 def test_an_open_page_is_ended_at_the_gateway_before_the_order_is(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     assert cancel(product, order_id).status_code in {200, 202}
     cancelled(product, order_id)
     status = product.status(order_id)
@@ -70,7 +60,7 @@ def test_an_open_page_is_ended_at_the_gateway_before_the_order_is(product: Produ
 
 
 def test_who_cancelled_is_in_the_history(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     cancel(product, order_id)
     cancelled(product, order_id)
     assert any("shop" in event["actor"] for event in events(product, page["payment_id"]))
@@ -78,7 +68,7 @@ def test_who_cancelled_is_in_the_history(product: Product, sku: str) -> None:
 
 def test_while_the_page_is_closing_the_answer_is_202_and_stock_stays(product: Product, sku: str) -> None:
     """A page nobody could end may still be paid; its stock belongs to that buyer."""
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     unreachable_cancel(product)
     assert cancel(product, order_id).status_code == 202
     assert cancel(product, order_id).status_code == 202
@@ -95,7 +85,7 @@ def test_while_the_page_is_closing_the_answer_is_202_and_stock_stays(product: Pr
 
 
 def test_a_virtual_account_shown_earlier_is_ended_too(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     product.buyer(page["provider_order_id"], "pending", payment_type="bank_transfer", bank="bca")
     product.settled(order_id, "processing")
     assert cancel(product, order_id).status_code in {200, 202}
@@ -106,7 +96,7 @@ def test_a_virtual_account_shown_earlier_is_ended_too(product: Product, sku: str
 
 
 def test_a_paid_order_is_not_cancelled(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     product.buyer(page["provider_order_id"], "settlement")
     product.settled(order_id, "success")
     problem(cancel(product, order_id), 409, "already_paid")
@@ -116,7 +106,7 @@ def test_a_paid_order_is_not_cancelled(product: Product, sku: str) -> None:
 
 def test_a_page_that_turns_out_paid_wins_over_the_wish(product: Product, sku: str) -> None:
     """Its notification never came; ending the page is how we hear of the money."""
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     product.buyer(page["provider_order_id"], "settlement", payment_type="bank_transfer", notify=False)
     assert cancel(product, order_id).status_code in {202, 409}
     product.settled(order_id, "success")
@@ -130,7 +120,7 @@ def test_a_page_that_turns_out_paid_wins_over_the_wish(product: Product, sku: st
 
 
 def test_a_page_paid_while_it_is_closing_wins_over_the_wish(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     unreachable_cancel(product)
     assert cancel(product, order_id).status_code == 202
     product.buyer(page["provider_order_id"], "settlement")
@@ -141,7 +131,7 @@ def test_a_page_paid_while_it_is_closing_wins_over_the_wish(product: Product, sk
 
 
 def test_twenty_wishes_at_once_release_stock_once(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     answers = at_once(20, lambda _: cancel(product, order_id).status_code)
     assert set(answers) <= {200, 202}
     cancelled(product, order_id)
@@ -195,7 +185,7 @@ def test_a_wish_and_a_payment_at_once_end_in_one_of_both_and_no_money_is_lost(pr
     rng = random.Random(20)  # noqa: S311 - a seed to repeat the run with
     for _ in range(12):
         product.stock(sku, 10)
-        order_id, page = clicked(product, sku)
+        order_id, page = product.clicked(sku=sku)
         pending = product.buyer(page["provider_order_id"], "pending", payment_type="bank_transfer", bank="bca")
         pause = rng.random() * 0.03
 

@@ -12,7 +12,7 @@ from harness.postgres import PostgresCluster
 from harness.product import Product, Server, running_product, token, until
 from harness.questions import at_once, event_types, payable_pages, payment, problem
 
-pytestmark = [pytest.mark.postgres, pytest.mark.processes]
+pytestmark = [pytest.mark.postgres, pytest.mark.processes, pytest.mark.usefixtures("healthy_gateway")]
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,6 @@ def product(postgres: PostgresCluster, tmp_path_factory: pytest.TempPathFactory)
     with running_product(postgres.create_database(), folder, MIDTRANS_TIMEOUT_SECONDS="1") as running:
         running.serve()
         yield running
-
-
-@pytest.fixture(autouse=True)
-def healthy_gateway(product: Product) -> Iterator[None]:
-    yield
-    product.simulator.control("faults", {})
 
 
 def click(product: Product, server: Server, order_id: str) -> httpx.Response:

@@ -1,7 +1,6 @@
 """An order nobody pays: deadlines, a gateway's own expiry, stock that comes back once, money that comes late."""
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,13 +10,9 @@ from harness.midtrans import notification, raw
 from harness.product import Product, until
 from harness.questions import at_once, event_types, order_status, payable_pages, payment, problem
 
+pytestmark = pytest.mark.usefixtures("healthy_gateway")
+
 DAY_S = 24 * HOUR_S + 5
-
-
-@pytest.fixture(autouse=True)
-def healthy_gateway(product: Product) -> Iterator[None]:
-    yield
-    product.simulator.control("faults", {})
 
 
 @pytest.fixture
@@ -26,11 +21,6 @@ def sku(product: Product) -> str:
     name = f"sku-{secrets.token_hex(4)}"
     product.stock(name, 2)
     return name
-
-
-def clicked(product: Product, sku: str) -> tuple[str, dict[str, Any]]:
-    order_id = product.order(sku=sku)
-    return order_id, dict(product.pay(order_id).raise_for_status().json())
 
 
 def account(product: Product, page: dict[str, Any], outcome: str = "pending", **more: bool) -> dict[str, Any]:
@@ -47,7 +37,7 @@ def expired(product: Product, order_id: str) -> None:
 
 
 def test_a_page_is_given_up_at_its_deadline_and_not_before(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     sweep_later(product, 23 * HOUR_S)
     assert product.status(order_id)["status"] == "pending"
     assert product.pay(order_id).json()["payment_url"] == page["payment_url"]
@@ -69,7 +59,7 @@ def test_an_order_that_is_never_clicked_expires_in_the_order_book_alone(product:
 
 
 def test_sweeps_at_once_and_again_give_stock_back_once(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     unclicked_sku = f"{sku}-u"
     product.stock(unclicked_sku, 2)
     unclicked = product.order(sku=unclicked_sku)
@@ -83,7 +73,7 @@ def test_sweeps_at_once_and_again_give_stock_back_once(product: Product, sku: st
 
 def test_while_the_gateway_cannot_end_the_page_its_stock_stays_reserved(product: Product, sku: str) -> None:
     """Our clock alone proves nothing: the buyer may be paying right now."""
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     product.simulator.control("faults", {"faults": [{"kind": "server_error", "calls": ["token_cancel"]}]})
     sweep_later(product, DAY_S)
     refused = problem(product.pay(order_id), 409, "page_closing")
@@ -98,7 +88,7 @@ def test_while_the_gateway_cannot_end_the_page_its_stock_stays_reserved(product:
 
 
 def test_an_unpaid_virtual_account_is_ended_with_its_page(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     account(product, page)
     product.settled(order_id, "processing")
     sweep_later(product, DAY_S)
@@ -109,7 +99,7 @@ def test_an_unpaid_virtual_account_is_ended_with_its_page(product: Product, sku:
 
 
 def test_a_payment_nobody_told_us_of_is_found_at_the_deadline(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     account(product, page, "settlement", notify=False)
     sweep_later(product, DAY_S)
     assert product.settled(order_id, "success")["method"] == "bank_transfer"
@@ -120,7 +110,7 @@ def test_a_payment_nobody_told_us_of_is_found_at_the_deadline(product: Product, 
 
 @pytest.mark.parametrize("outcome", ["challenge", "authorize"])
 def test_a_card_under_review_or_held_is_waited_for_at_the_deadline(product: Product, sku: str, outcome: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     transaction = product.buyer(page["provider_order_id"], outcome, payment_type="credit_card")
     waited_for = product.settled(order_id, {"challenge": "processing", "authorize": "authorized"}[outcome])["status"]
     sweep_later(product, DAY_S)
@@ -135,7 +125,7 @@ def test_a_card_under_review_or_held_is_waited_for_at_the_deadline(product: Prod
 def test_what_the_gateway_ends_by_itself_gives_page_and_stock_up(
     product: Product, sku: str, outcome: str, status: str
 ) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     account(product, page, outcome)
     product.settled(order_id, status)
     assert order_status(product, order_id) == "cancelled"
@@ -149,7 +139,7 @@ def test_what_the_gateway_ends_by_itself_gives_page_and_stock_up(
 
 def test_an_expired_card_charge_ends_that_charge_only(product: Product, sku: str) -> None:
     """The buyer left 3-D Secure; the page is still there for another try."""
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     product.buyer(page["provider_order_id"], "expire", payment_type="credit_card")
     until(lambda: payment(product, page["payment_id"])["charges"], what="the charge")
     assert product.pay(order_id).json()["payment_url"] == page["payment_url"]
@@ -159,7 +149,7 @@ def test_an_expired_card_charge_ends_that_charge_only(product: Product, sku: str
 
 
 def test_an_expired_account_beside_a_living_one_ends_alone(product: Product, sku: str) -> None:
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     living = account(product, page)
     product.settled(order_id, "processing")
     product.buyer(page["provider_order_id"], "expire", payment_type="qris")
@@ -172,7 +162,7 @@ def test_an_expired_account_beside_a_living_one_ends_alone(product: Product, sku
 
 def given_up(product: Product, sku: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """An expired order, its page, and its virtual account, into which somebody may still pay."""
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     transaction = account(product, page)
     product.settled(order_id, "processing")
     sweep_later(product, DAY_S)
@@ -223,7 +213,7 @@ def test_late_money_for_goods_that_are_gone_is_a_case(product: Product, sku: str
 
 def test_late_money_for_a_cancelled_order_is_a_case_even_with_stock(product: Product, sku: str) -> None:
     """The shop gave the order up on purpose; paying it again is not ours to decide."""
-    order_id, page = clicked(product, sku)
+    order_id, page = product.clicked(sku=sku)
     transaction = account(product, page)
     product.settled(order_id, "processing")
     product.call("POST", f"/api/orders/{order_id}/cancel", as_=product.shop)

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -12,22 +11,12 @@ from harness.midtrans import made_up, notification, notifications_kept, raw, sig
 from harness.product import Product, until
 from harness.questions import at_once, event_types, order_status, payment, problem
 
-
-@pytest.fixture(autouse=True)
-def healthy_gateway(product: Product) -> Iterator[None]:
-    yield
-    product.simulator.control("faults", {})
-
-
-def clicked(product: Product) -> tuple[str, dict[str, Any]]:
-    """An order and its open page."""
-    order_id = product.order()
-    return order_id, dict(product.pay(order_id).raise_for_status().json())
+pytestmark = pytest.mark.usefixtures("healthy_gateway")
 
 
 def paid(product: Product) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """An order, its page and the settled transaction."""
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "settlement")
     product.settled(order_id, "success")
     return order_id, page, transaction
@@ -49,7 +38,7 @@ def case_opened(product: Product, order_id: str, kind: str) -> dict[str, Any]:
 
 async def test_a_settlement_a_hundred_times_at_once_pays_once(product: Product) -> None:
     """Gateways repeat themselves, through several URLs and after every time-out."""
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     before = product.available("book")
     transaction = product.buyer(page["provider_order_id"], "settlement", notify=False)
     body = raw(notification(product, transaction))
@@ -78,7 +67,7 @@ def test_a_late_pending_changes_nothing(product: Product) -> None:
 
 
 def test_notifications_that_overtake_each_other_end_in_the_same_state(product: Product) -> None:
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "pending", payment_type="bank_transfer", notify=False)
     pending = raw(notification(product, transaction))
     settled = product.transition(transaction["transaction_id"], "settlement", notify=False)
@@ -90,7 +79,7 @@ def test_notifications_that_overtake_each_other_end_in_the_same_state(product: P
 
 def test_a_decline_leaves_the_page_payable_and_a_later_success_pays(product: Product) -> None:
     """The buyer takes another card out of the wallet."""
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     for _ in range(2):
         product.buyer(page["provider_order_id"], "deny", payment_type="credit_card")
     status = until(lambda: (answer := product.status(order_id))["last_decline"] and answer, what="the decline")
@@ -109,7 +98,7 @@ def test_a_decline_leaves_the_page_payable_and_a_later_success_pays(product: Pro
 
 def test_a_challenged_card_is_not_paid_until_it_is_accepted(product: Product) -> None:
     """Under review is not paid: do not deliver."""
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "challenge", payment_type="credit_card")
     product.settled(order_id, "processing")
     assert order_status(product, order_id) == "pending"
@@ -119,7 +108,7 @@ def test_a_challenged_card_is_not_paid_until_it_is_accepted(product: Product) ->
 
 @pytest.mark.parametrize("amount", ["99999", "100001", "1", "1000000", "100000.01", "10000000"])
 def test_another_amount_never_pays_and_opens_a_case(product: Product, amount: str) -> None:
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "pending", payment_type="bank_transfer", notify=False)
     product.transition(transaction["transaction_id"], "settlement", amount=amount)
     case_opened(product, order_id, "amount_mismatch")
@@ -142,7 +131,7 @@ def test_another_amount_never_pays_and_opens_a_case(product: Product, amount: st
 def test_another_currency_or_merchant_never_pays_and_opens_a_case(
     product: Product, changes: dict[str, str], case: str
 ) -> None:
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "pending", notify=False)
     product.transition(transaction["transaction_id"], "settlement", **changes)
     assert case_opened(product, order_id, case)["status"] != "success"
@@ -161,7 +150,7 @@ def test_a_second_payment_on_a_paid_page_is_a_case_and_not_lost(product: Product
 
 def test_a_reversal_by_the_bank_makes_the_order_unpaid(product: Product) -> None:
     """Settlement, then deny on the same transaction: the money went back."""
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "settlement", payment_type="echannel")
     product.settled(order_id, "success")
     before = product.available("book")
@@ -186,7 +175,7 @@ def test_a_notification_for_an_unknown_order_is_kept(product: Product) -> None:
 
 
 def test_a_notification_for_an_attempt_that_never_was_pays_nothing(product: Product) -> None:
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     assert product.notify(raw(made_up(product, f"{page['payment_id']}-2p"))).status_code == 200
     assert quiet(product, order_id)["status"] == "pending"
     assert product.pay(order_id).json()["payment_url"] == page["payment_url"]
@@ -206,7 +195,7 @@ def test_the_dashboards_test_probe_is_answered_200(product: Product) -> None:
 
 def test_unknown_words_and_fields_are_kept_and_change_nothing(product: Product) -> None:
     """Midtrans adds fields without notice, and one day a status."""
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "pending", payment_type="bank_transfer")
     product.settled(order_id, "processing")
     before, kept = product.status(order_id), notifications_kept(product)
@@ -243,7 +232,7 @@ def test_a_body_without_what_it_takes_is_400(product: Product, field: str) -> No
 
 
 def test_many_payments_notified_at_once_are_all_paid(product: Product) -> None:
-    pages = [clicked(product) for _ in range(25)]
+    pages = [product.clicked() for _ in range(25)]
     bodies = []
     for _, page in pages:
         transaction = product.buyer(page["provider_order_id"], "settlement", notify=False)

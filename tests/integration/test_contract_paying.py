@@ -10,6 +10,8 @@ from harness.midtrans import notification, signature
 from harness.product import Product, running_product, token, until
 from harness.questions import at_once, event_types, payable_pages, payment, problem
 
+pytestmark = pytest.mark.usefixtures("healthy_gateway")
+
 ANSWER_FIELDS = {
     "payment_id",
     "attempt_id",
@@ -39,12 +41,6 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         MIDTRANS_SERVER_KEY_PREVIOUS=YESTERDAYS_KEY,
     ) as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def healthy_gateway(product: Product) -> Iterator[None]:
-    yield
-    product.simulator.control("faults", {})
 
 
 def break_create(product: Product, kind: str, count: int = 1, **more: object) -> None:

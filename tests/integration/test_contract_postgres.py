@@ -18,7 +18,7 @@ from harness.postgres import PostgresCluster
 from harness.product import Product, payments, running_product, token, until
 from harness.questions import at_once, cancel, event_types, order_status, payable_pages, problem
 
-pytestmark = [pytest.mark.postgres, pytest.mark.processes]
+pytestmark = [pytest.mark.postgres, pytest.mark.processes, pytest.mark.usefixtures("healthy_gateway")]
 
 
 @pytest.fixture(scope="module")
@@ -37,17 +37,6 @@ def product(cluster: PostgresCluster, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("pg")
     with running_product(cluster.create_database(), folder, "--workers", "2") as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def healthy_gateway(product: Product) -> Iterator[None]:
-    yield
-    product.simulator.control("faults", {})
-
-
-def clicked(product: Product) -> tuple[str, dict[str, str]]:
-    order_id = product.order()
-    return order_id, dict(product.pay(order_id).raise_for_status().json())
 
 
 def test_an_order_gets_paid(product: Product) -> None:
@@ -100,7 +89,7 @@ def test_clicks_and_notifications_over_all_processes_have_one_effect(product: Pr
 
 
 def test_a_waiting_browser_hears_of_news_from_another_process(product: Product) -> None:
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     seen = int(product.status(order_id)["version"])
 
     def ask(number: int) -> int:
@@ -113,7 +102,7 @@ def test_a_waiting_browser_hears_of_news_from_another_process(product: Product) 
 
 
 def test_a_second_server_may_join_and_leave(product: Product) -> None:
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     second = product.serve()
     headers = {"Authorization": f"Bearer {token('alice')}"}
     answer = product.client.post(f"{second.url}/api/orders/{order_id}/pay/", headers=headers)
@@ -124,7 +113,7 @@ def test_a_second_server_may_join_and_leave(product: Product) -> None:
 
 
 def test_a_worker_of_its_own_finishes_what_servers_leave_to_it(product: Product) -> None:
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     product.simulator.control("faults", {"faults": [{"kind": "server_error", "calls": ["token_cancel"]}]})
     assert cancel(product, order_id).status_code == 202
     command = [sys.executable, "-m", "payments_core_app", "worker"]
@@ -148,7 +137,7 @@ def test_while_the_database_is_down_nothing_is_promised_and_nothing_is_lost(
     cluster: PostgresCluster, product: Product
 ) -> None:
     """503 makes the gateway come again; a 200 for what was not stored would lose the money's only witness."""
-    order_id, page = clicked(product)
+    order_id, page = product.clicked()
     transaction = product.buyer(page["provider_order_id"], "settlement", notify=False)
     body = raw(notification(product, transaction))
     outage.stop(cluster)
@@ -170,7 +159,7 @@ def test_while_the_database_is_down_nothing_is_promised_and_nothing_is_lost(
 
 def test_what_was_acknowledged_survives_the_death_of_the_database(cluster: PostgresCluster, product: Product) -> None:
     """A 200 is sent after the commit, and a commit is on the disk."""
-    pages = [clicked(product) for _ in range(10)]
+    pages = [product.clicked() for _ in range(10)]
     bodies = []
     for _, page in pages:
         transaction = product.buyer(page["provider_order_id"], "settlement", notify=False)

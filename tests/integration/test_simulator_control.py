@@ -3,47 +3,23 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.simulator import TIMEOUT_S, create, pay
 from payments_core_simulator.process import RunningSimulator, running_simulator
 
 pytestmark = pytest.mark.processes
-TIMEOUT_S = 10
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningSimulator]:
-    with running_simulator() as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(server: RunningSimulator) -> RunningSimulator:
-    server.control("reset")
-    return server
 
 
 def post(simulator: RunningSimulator, path: str, raw: bytes = b"{}", **headers: str) -> requests.Response:
     named = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
     return requests.post(simulator.url + path, data=raw, headers=named, timeout=TIMEOUT_S)
-
-
-def create(simulator: RunningSimulator, order_id: str = "o-1", **changes: object) -> dict[str, str]:
-    body = {"transaction_details": {"order_id": order_id, "gross_amount": 150_000}, **changes}
-    url = f"{simulator.url}/snap/v1/transactions"
-    return requests.post(url, json=body, auth=(simulator.server_key, ""), timeout=TIMEOUT_S).json()
-
-
-def pay(simulator: RunningSimulator, payment_type: str, outcome: str) -> dict[str, Any]:
-    return simulator.control("pay", {"order_id": "o-1", "payment_type": payment_type, "outcome": outcome})
 
 
 # --- who may reach them ----------------------------------------------------------------------------------------------
@@ -65,7 +41,7 @@ def test_a_loopback_name_is_let_in(simulator: RunningSimulator, host: str):
 def test_any_other_name_is_refused(simulator: RunningSimulator, host: str, method: str):
     """A web page whose name was re-bound to this machine sends its own name in Host."""
     path = "/_sim/ledger" if method == "GET" else "/_sim/reset"
-    create(simulator)
+    create(simulator).json()
     headers = {"Host": host, "Content-Type": "application/json"}
     answer = requests.request(method, simulator.url + path, headers=headers, timeout=TIMEOUT_S)
     # An empty or malformed Host may be refused by the server itself.
@@ -101,7 +77,7 @@ def test_a_charset_beside_the_content_type_is_fine(simulator: RunningSimulator):
 def test_a_try_that_cannot_be_meant_is_refused_with_the_reason(
     simulator: RunningSimulator, body: dict[str, object], status: int, text: str
 ):
-    create(simulator)
+    create(simulator).json()
     answer = post(simulator, "/_sim/pay", json.dumps(body).encode())
     assert answer.status_code == status
     assert text in answer.json()["error"]["message"]
@@ -109,7 +85,7 @@ def test_a_try_that_cannot_be_meant_is_refused_with_the_reason(
 
 
 def test_a_try_on_a_dead_page_is_refused(simulator: RunningSimulator):
-    token = create(simulator)["token"]
+    token = create(simulator).json()["token"]
     url = f"{simulator.url}/snap/v1/transactions/{token}/cancel"
     requests.post(url, auth=(simulator.server_key, ""), timeout=TIMEOUT_S)
     answer = post(simulator, "/_sim/pay", b'{"order_id": "o-1", "payment_type": "qris", "outcome": "settlement"}')
@@ -117,7 +93,7 @@ def test_a_try_on_a_dead_page_is_refused(simulator: RunningSimulator):
 
 
 def test_a_null_bank_means_the_usual_one(simulator: RunningSimulator):
-    create(simulator)
+    create(simulator).json()
     wish = {"order_id": "o-1", "payment_type": "bank_transfer", "outcome": "pending", "bank": None}
     assert simulator.control("pay", wish)["va_numbers"][0]["bank"] == "bca"
 
@@ -128,7 +104,7 @@ def test_an_unknown_transaction_cannot_be_moved(simulator: RunningSimulator):
 
 
 def test_the_ledger_tells_the_truth_of_every_move(simulator: RunningSimulator):
-    create(simulator)
+    create(simulator).json()
     made = pay(simulator, "qris", "pending")["transaction_id"]
     steps = [
         ({"to": "settlement", "amount": "150000.01"}, ("settlement", "150000.01", "150000.01", "0.00", "0.00")),
@@ -147,7 +123,7 @@ def test_the_ledger_tells_the_truth_of_every_move(simulator: RunningSimulator):
 
 
 def test_a_transition_can_name_another_currency_and_merchant(simulator: RunningSimulator):
-    create(simulator)
+    create(simulator).json()
     made = pay(simulator, "qris", "pending")["transaction_id"]
     body = {"transaction_id": made, "to": "settlement", "currency": "USD", "merchant_id": "M999"}
     moved = simulator.control("transition", body)
@@ -155,7 +131,7 @@ def test_a_transition_can_name_another_currency_and_merchant(simulator: RunningS
 
 
 def test_the_ledger_has_the_agreed_shape(simulator: RunningSimulator):
-    create(simulator)
+    create(simulator).json()
     pay(simulator, "credit_card", "capture")
     ledger = simulator.view("ledger")
     assert {"orders", "notifications", "calls"} <= set(ledger)
@@ -168,7 +144,7 @@ def test_the_ledger_has_the_agreed_shape(simulator: RunningSimulator):
 
 
 def test_a_reset_forgets_data_faults_time_and_switches(simulator: RunningSimulator):
-    create(simulator)
+    create(simulator).json()
     simulator.control("faults", {"faults": [{"kind": "html"}]})
     ahead = simulator.control("clock", {"advance_s": 3_600})["now"]
     shown = simulator.control("settings", {"core_errors": "body", "notify_url": "http://127.0.0.1:9/x"})
@@ -222,11 +198,11 @@ def test_a_body_over_the_limit_is_413(simulator: RunningSimulator):
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(path=st.sampled_from(PATHS), data=st.recursive(st.none() | st.integers() | st.text(), st.lists), limit=st.text())
-def test_no_json_and_no_query_is_a_500(server: RunningSimulator, path: str, data: object, limit: str):
+def test_no_json_and_no_query_is_a_500(simulator_server: RunningSimulator, path: str, data: object, limit: str):
     with suppress(UnicodeEncodeError):
-        assert post(server, path, json.dumps(data).encode()).status_code < 500
+        assert post(simulator_server, path, json.dumps(data).encode()).status_code < 500
         query = {"limit": limit, "order_id": limit}
-        assert requests.get(f"{server.url}/_sim/notifications", params=query, timeout=TIMEOUT_S).status_code < 500
+        assert requests.get(f"{simulator_server.url}/_sim/notifications", params=query, timeout=TIMEOUT_S).status_code < 500
 
 
 # --- the process -----------------------------------------------------------------------------------------------------

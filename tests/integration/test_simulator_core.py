@@ -1,66 +1,14 @@
 """The Core API of the simulator, driven by the real Midtrans client and by raw requests."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import midtransclient
 import pytest
-import requests
 
-from payments_core_simulator.process import RunningSimulator, running_simulator
+from harness.simulator import call, order, pay, refusal, transaction
+from payments_core_simulator.process import RunningSimulator
 
 pytestmark = pytest.mark.processes
-
-TIMEOUT_S = 10
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningSimulator]:
-    with running_simulator() as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(server: RunningSimulator) -> RunningSimulator:
-    server.control("reset")
-    return server
-
-
-@pytest.fixture
-def snap(simulator: RunningSimulator) -> midtransclient.Snap:
-    client = midtransclient.Snap(server_key=simulator.server_key)
-    client.api_config.SNAP_SANDBOX_BASE_URL = f"{simulator.url}/snap/v1"
-    return client
-
-
-@pytest.fixture
-def core(simulator: RunningSimulator) -> midtransclient.CoreApi:
-    client = midtransclient.CoreApi(server_key=simulator.server_key)
-    client.api_config.CORE_SANDBOX_BASE_URL = simulator.url
-    return client
-
-
-def order(order_id: str = "o-1", **changes: object) -> dict[str, object]:
-    return {"transaction_details": {"order_id": order_id, "gross_amount": 150_000}, **changes}
-
-
-def pay(simulator: RunningSimulator, payment_type: str, outcome: str, **more: object) -> dict[str, Any]:
-    return simulator.control("pay", {"order_id": "o-1", "payment_type": payment_type, "outcome": outcome, **more})
-
-
-def call(simulator: RunningSimulator, method: str, path: str, body: object = None) -> requests.Response:
-    return requests.request(method, simulator.url + path, json=body, auth=(simulator.server_key, ""), timeout=TIMEOUT_S)
-
-
-def transaction(simulator: RunningSimulator, number: int = 0) -> dict[str, str]:
-    return simulator.view("ledger")["orders"]["o-1"]["transactions"][number]
-
-
-def refusal(client_call: Callable[..., object], *arguments: object) -> midtransclient.error_midtrans.MidtransAPIError:
-    with pytest.raises(midtransclient.error_midtrans.MidtransAPIError) as refused:
-        client_call(*arguments)
-    return refused.value
 
 
 def test_a_page_without_a_chosen_method_is_404(snap: midtransclient.Snap, core: midtransclient.CoreApi):

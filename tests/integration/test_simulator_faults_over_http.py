@@ -2,39 +2,20 @@
 
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import midtransclient
 import pytest
 import requests
 
-from payments_core_simulator.process import RunningSimulator, running_simulator
+from harness.simulator import TIMEOUT_S, create
+from payments_core_simulator.process import RunningSimulator
 
 pytestmark = pytest.mark.processes
-TIMEOUT_S = 10
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningSimulator]:
-    with running_simulator() as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(server: RunningSimulator) -> RunningSimulator:
-    server.control("reset")
-    return server
 
 
 def plan(simulator: RunningSimulator, *rules: dict[str, object]) -> None:
     simulator.control("faults", {"faults": rules})
-
-
-def create(simulator: RunningSimulator, order_id: str = "o-1") -> requests.Response:
-    body = {"transaction_details": {"order_id": order_id, "gross_amount": 150_000}}
-    url = f"{simulator.url}/snap/v1/transactions"
-    return requests.post(url, json=body, auth=(simulator.server_key, ""), timeout=TIMEOUT_S)
 
 
 def core(simulator: RunningSimulator, method: str, path: str, body: object = None) -> requests.Response:

@@ -9,23 +9,11 @@ import requests
 from playwright.sync_api import Page
 
 from harness.browser import running_browser
-from payments_core_simulator.process import RunningSimulator, running_simulator
+from harness.simulator import TIMEOUT_S
+from payments_core_simulator.process import RunningSimulator
 
 pytestmark = pytest.mark.processes
-TIMEOUT_S = 10
 FINISH = "https://shop.example/return?lang=id"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningSimulator]:
-    with running_simulator() as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(server: RunningSimulator) -> RunningSimulator:
-    server.control("reset")
-    return server
 
 
 def create(simulator: RunningSimulator, **changes: object) -> str:

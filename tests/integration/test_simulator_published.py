@@ -1,58 +1,20 @@
 """The simulator's replies against the published definitions and bodies, where these lie beside the project."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import midtransclient
 import pytest
 import requests
 
-from payments_core_simulator.process import RunningSimulator, running_simulator
+from harness.simulator import TIMEOUT_S, call, order, pay
+from payments_core_simulator.process import RunningSimulator
 
 pytestmark = pytest.mark.processes
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 SPECIFICATION = CORPUS / "specs" / "midtrans_openapi_subset.json"
-TIMEOUT_S = 10
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[RunningSimulator]:
-    with running_simulator() as running:
-        yield running
-
-
-@pytest.fixture
-def simulator(server: RunningSimulator) -> RunningSimulator:
-    server.control("reset")
-    return server
-
-
-@pytest.fixture
-def snap(simulator: RunningSimulator) -> midtransclient.Snap:
-    client = midtransclient.Snap(server_key=simulator.server_key)
-    client.api_config.SNAP_SANDBOX_BASE_URL = f"{simulator.url}/snap/v1"
-    return client
-
-
-def order(order_id: str = "o-1", **changes: object) -> dict[str, object]:
-    return {"transaction_details": {"order_id": order_id, "gross_amount": 150_000}, **changes}
-
-
-def pay(simulator: RunningSimulator, payment_type: str, outcome: str, **more: object) -> dict[str, Any]:
-    return simulator.control("pay", {"order_id": "o-1", "payment_type": payment_type, "outcome": outcome, **more})
-
-
-def call(simulator: RunningSimulator, method: str, path: str, body: object = None) -> requests.Response:
-    return requests.request(method, simulator.url + path, json=body, auth=(simulator.server_key, ""), timeout=TIMEOUT_S)
-
-
-needs_corpus = pytest.mark.skipif(
-    not SPECIFICATION.exists(), reason="the corpus of published Midtrans bodies does not lie beside the project"
-)
 
 
 def check(template: str, answer: requests.Response) -> None:
@@ -61,6 +23,11 @@ def check(template: str, answer: requests.Response) -> None:
     responses = next(iter(operations.values()))["responses"]
     definition = responses.get(str(answer.status_code)) or responses["default"]
     jsonschema.validate(answer.json(), definition["content"]["application/json"]["schema"])
+
+
+needs_corpus = pytest.mark.skipif(
+    not SPECIFICATION.exists(), reason="the corpus of published Midtrans bodies does not lie beside the project"
+)
 
 
 @needs_corpus
