@@ -201,8 +201,8 @@ def test_a_body_over_the_limit_is_413(simulator: RunningSimulator):
 def test_no_json_and_no_query_is_a_500(simulator_server: RunningSimulator, path: str, data: object, limit: str):
     with suppress(UnicodeEncodeError):
         assert post(simulator_server, path, json.dumps(data).encode()).status_code < 500
-        query = {"limit": limit, "order_id": limit}
-        assert requests.get(f"{simulator_server.url}/_sim/notifications", params=query, timeout=TIMEOUT_S).status_code < 500
+        url, query = f"{simulator_server.url}/_sim/notifications", {"limit": limit, "order_id": limit}
+        assert requests.get(url, params=query, timeout=TIMEOUT_S).status_code < 500
 
 
 # --- the process -----------------------------------------------------------------------------------------------------
