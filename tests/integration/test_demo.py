@@ -78,6 +78,7 @@ def stopped(demo: Demo) -> int:
     try:
         return demo.process.wait(40)
     finally:
+        demo.process.kill()
         assert demo.process.stdout is not None
         demo.process.stdout.close()
 

@@ -42,6 +42,7 @@ def demo(port: int, simulator_port: int) -> None:
     for name, number in (("PORT", port), ("SIMULATOR_PORT", simulator_port)):
         if not _is_free(number):
             fail(f"port {number} is taken; choose another with {name}=...", EXIT_REFUSED)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started in a background, it would be ignored
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, _end)  # the terminal was closed
     environment = _prepare(port, simulator_port)
