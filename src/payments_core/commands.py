@@ -10,7 +10,7 @@ import attrs
 
 from payments_core.payment import AttemptState, ChargeDue, Payment
 
-__all__ = ["AskCharge", "AskPage", "CancelCharge", "ClosePage", "Command", "commands_between"]
+__all__ = ["AskCharge", "AskPage", "CancelCharge", "ClosePage", "Command", "SendRefund", "commands_between"]
 
 
 @attrs.frozen
@@ -48,7 +48,15 @@ class CancelCharge:
     transaction_id: str
 
 
-Command = AskCharge | AskPage | ClosePage | CancelCharge
+@attrs.frozen
+class SendRefund:
+    """Take the next step of a refund that a decision began."""
+
+    payment_id: str
+    key: str
+
+
+Command = AskCharge | AskPage | ClosePage | CancelCharge | SendRefund
 
 
 def commands_between(before: Payment | None, after: Payment) -> Iterator[Command]:
@@ -65,3 +73,6 @@ def commands_between(before: Payment | None, after: Payment) -> Iterator[Command
         known = charges.get(charge.transaction_id)
         if charge.due is ChargeDue.CANCEL and (known is None or known.due is not ChargeDue.CANCEL):
             yield CancelCharge(after.payment_id, charge.transaction_id)
+    for refund in after.refunds:
+        if refund.case is not None and (before is None or before.refund(refund.key) is None):
+            yield SendRefund(after.payment_id, refund.key)

@@ -16,6 +16,7 @@ from payments_core.payment import (
     Attempt,
     AttemptState,
     Case,
+    CaseDecision,
     Charge,
     ChargeDue,
     Closed,
@@ -25,7 +26,7 @@ from payments_core.payment import (
 )
 from payments_core.states import CaseKind, ChargeState
 
-__all__ = ["begin_closing", "follow", "late_charge", "open_case", "reopen", "review_late"]
+__all__ = ["begin_closing", "follow", "late_charge", "lost_its_stock", "open_case", "reopen", "review_late"]
 
 _GIVES_UP = {CloseReason.EXPIRED: ClosedAs.EXPIRED, CloseReason.CANCELLED: ClosedAs.CANCELLED}
 
@@ -84,6 +85,17 @@ def late_charge(payment: Payment) -> Charge | None:
         return None
     reviewed = {case.transaction_id for case in payment.cases if case.kind is CaseKind.LATE_PAYMENT}
     return next((c for c in _paying(payment) if c.left_minor > 0 and c.transaction_id not in reviewed), None)
+
+
+def lost_its_stock(payment: Payment) -> bool:
+    """Whether stock was released because a reversal was dismissed, and has not been reserved anew since."""
+    return any(
+        case.kind is CaseKind.REVERSED
+        and case.decision is CaseDecision.DISMISS
+        and case.decided_at is not None
+        and case.decided_at >= payment.reserved_at
+        for case in payment.cases
+    )
 
 
 def reopen(payment: Payment, charge: Charge, now: datetime) -> Payment:

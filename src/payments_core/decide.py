@@ -17,7 +17,9 @@ from payments_core.charges import after_message, compare, money_news
 from payments_core.consequences import begin_closing, follow, open_case
 from payments_core.limits import CHARGES_MAX, LEASE
 from payments_core.observations import Nothing, Observation, Unknown
+from payments_core.operations import wish_done
 from payments_core.payment import Attempt, Charge, ChargeDue, CloseReason, Payment
+from payments_core.returns import hear_refunds
 from payments_core.states import (
     ENDED,
     MONEY,
@@ -135,7 +137,7 @@ def decide_hint(payment: Payment, hint: Observation, *, confirm: Confirm, now: d
         case Move(to) if _is_one_too_many(payment, heard.charge, to):
             return HintDecision(payment, Verdict.STALE, "too many tries on one payment")
         case Move(to):
-            moved = follow(payment.with_charge(heard.as_hint(to)), now)
+            moved = _heard_of(payment, heard.as_hint(to), hint, now)
             return HintDecision(moved, Verdict.APPLIED, f"{heard.state.value} -> {to.value}")
         case Keep():
             return _by_its_money(payment, heard, confirm)
@@ -148,8 +150,12 @@ def _by_its_money(payment: Payment, heard: _Heard, confirm: Confirm) -> HintDeci
         return HintDecision(payment, Verdict.STALE, "nothing new")
     if confirm is Confirm.ALWAYS or hint.refunded_unknown or hint.charged_back_unknown:
         return _ask(payment)
-    changed = payment.with_charge(heard.as_hint(heard.state))
-    return HintDecision(follow(changed, heard.now), Verdict.APPLIED, "money given back")
+    changed = _heard_of(payment, heard.as_hint(heard.state), hint, heard.now)
+    return HintDecision(changed, Verdict.APPLIED, "money given back")
+
+
+def _heard_of(payment: Payment, charge: Charge, hint: Observation, now: datetime) -> Payment:
+    return follow(hear_refunds(payment.with_charge(charge), charge, hint, now), now)
 
 
 def _ask(payment: Payment) -> HintDecision:
@@ -218,6 +224,7 @@ def _hear(payment: Payment, heard: _Heard, reading: Reading, lag: timedelta) -> 
 def _accept(payment: Payment, heard: _Heard, to: ChargeState, reading: Reading, lag: timedelta) -> Payment:
     charge = attrs.evolve(heard.as_reading(to), reading_number=reading.number, contradicted=False)
     payment = payment.with_charge(_when_to_ask_again(charge, heard, reading, lag))
+    payment = hear_refunds(payment, charge, heard.says, heard.now)
     if charge.faults:
         payment = _open_mismatches(payment, heard, charge.faults)
     return _doubt_the_page(payment, heard, charge)
@@ -228,8 +235,8 @@ def _when_to_ask_again(charge: Charge, heard: _Heard, reading: Reading, lag: tim
     was_over = heard.state in ENDED or heard.state is ChargeState.REVERSED
     if charge.state is not heard.state and (was_over or charge.state is ChargeState.REVERSED):
         return _recheck(charge, heard.now + lag)
-    cancelled = charge.due is ChargeDue.CANCEL and not charge.is_live
-    return _not_due(charge) if cancelled or _is_the_recheck(charge, reading) else charge
+    done = wish_done(charge) or (charge.due is ChargeDue.CANCEL and not charge.is_live)
+    return _not_due(charge) if done or _is_the_recheck(charge, reading) else charge
 
 
 def _recheck(charge: Charge, at: datetime) -> Charge:
@@ -242,7 +249,9 @@ def _is_the_recheck(charge: Charge, reading: Reading) -> bool:
 
 
 def _not_due(charge: Charge) -> Charge:
-    return attrs.evolve(charge, due=None, check_at=None, recheck_after=None, checks=0)
+    return attrs.evolve(
+        charge, due=None, capture_minor=None, asked_by=None, check_at=None, recheck_after=None, checks=0
+    )
 
 
 def _ask_again_if_it_differs(payment: Payment, charge: Charge, heard: _Heard, rule: ReadingRule) -> Payment:

@@ -13,7 +13,7 @@ import attrs
 
 from payments_core.money import Money
 from payments_core.orders import OrderStatus, StockMove
-from payments_core.payment import AttemptState, Charge, CloseReason, Payment
+from payments_core.payment import AttemptState, Charge, CloseReason, Payment, RefundState
 from payments_core.states import ChargeState
 from payments_core.status import PaymentStatus, order_status, status
 
@@ -33,6 +33,10 @@ class FactType(Enum):
     PAYMENT_EXPIRED = "payment.expired"
     PAYMENT_CANCELLED = "payment.cancelled"
     PAYMENT_FAILED = "payment.failed"
+    REFUND_REQUESTED = "refund.requested"
+    REFUND_REFUSED = "refund.refused"
+    CHARGE_ASKED = "charge.asked"
+    """A capture, an approval or a denial was asked for."""
     ATTEMPT_OPENED = "attempt.opened"
     ATTEMPT_CLOSING = "attempt.closing"
     ATTEMPT_DEAD = "attempt.dead"
@@ -131,9 +135,25 @@ def _of_money(before: Payment, after: Payment) -> Iterator[Fact]:
     if status(after) is PaymentStatus.AUTHORIZED and status(before) is not PaymentStatus.AUTHORIZED:
         held = next(c for c in after.charges if c.is_good and c.state is ChargeState.AUTHORIZED)
         yield Fact(FactType.PAYMENT_AUTHORIZED, _charge(held, _amount(held.amount)))
+    yield from _of_wishes(before, after)
     yield from _of_the_keeping_charge(before, after)
     for charge in after.charges:
         yield from _of_what_went_back(known.get(charge.transaction_id), charge)
+
+
+def _of_wishes(before: Payment, after: Payment) -> Iterator[Fact]:
+    """What somebody asked for, before anything came of it; and refunds that came to nothing."""
+    for charge in after.charges:
+        was = before.charge(charge.transaction_id)
+        if charge.asked_by is not None and charge.due is not None and (was is None or was.due is not charge.due):
+            yield Fact(FactType.CHARGE_ASKED, _charge(charge, {"what": charge.due.value, "by": charge.asked_by}))
+    for refund in after.refunds:
+        known = before.refund(refund.key)
+        data = {"refund": refund.key, "transaction_id": refund.transaction_id, **_amount(refund.amount)}
+        if known is None and refund.by != "gateway":
+            yield Fact(FactType.REFUND_REQUESTED, {**data, "by": refund.by, "reason": refund.reason})
+        if refund.state is RefundState.REFUSED and (known is None or known.state is not RefundState.REFUSED):
+            yield Fact(FactType.REFUND_REFUSED, {**data, "why": refund.refused})
 
 
 def _of_the_keeping_charge(before: Payment, after: Payment) -> Iterator[Fact]:
@@ -191,7 +211,8 @@ def _of_cases(before: Payment, after: Payment) -> Iterator[Fact]:
         if was is None:
             yield Fact(FactType.CASE_OPENED, {**data, **case.evidence})
         if case.decision and (was is None or was.is_open):
-            yield Fact(FactType.CASE_CLOSED, {**data, "decision": case.decision.value, "by": case.decided_by})
+            decided = {"decision": case.decision.value, "by": case.decided_by, "note": case.note}
+            yield Fact(FactType.CASE_CLOSED, {**data, **decided})
 
 
 def _amount(money: Money) -> dict[str, str]:

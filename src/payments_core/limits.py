@@ -11,6 +11,12 @@ ATTEMPTS_MAX = 20
 CHARGES_MAX = 200
 """Transactions kept for one payment. A page allows retries; a hostile buyer must not grow a row without end."""
 
+REFUNDS_MAX = 100
+"""Refunds of one payment, those made in a dashboard included."""
+
+REFUND_ASKED_FOR = timedelta(days=7)
+"""How long a refund without an answer is asked about and sent again: Midtrans keeps a refund key so long."""
+
 CASES_MAX = 100
 """Cases kept for one payment, for the same reason."""
 

@@ -82,6 +82,12 @@ class ChargeDue(Enum):
     """Ask once more, after the gateway's status lag."""
     CANCEL = "cancel"
     """Cancel it at its gateway: another charge has paid."""
+    CAPTURE = "capture"
+    """Take the held money: an operator asked for it."""
+    APPROVE = "approve"
+    """Let the reviewed charge through: an operator asked for it."""
+    DENY = "deny"
+    """Refuse the reviewed charge: an operator asked for it."""
 
 
 class RefundState(Enum):
@@ -207,6 +213,10 @@ class Charge:
     decline: Decline | None = None
     occurred_at: datetime | None = None
     due: ChargeDue | None = None
+    capture_minor: int | None = None
+    """How much of the held money we asked for; stored before it was sent."""
+    asked_by: str | None = None
+    """Who asked for what is due."""
     check_at: datetime | None = None
     checks: int = 0
 
@@ -241,6 +251,12 @@ class Refund:
     state: RefundState
     by: str
     reason: str | None = None
+    asked_as: str | None = None
+    """The request that made it (a digest); the same request again finds it."""
+    case: int | None = None
+    """The case that closes when this money is back."""
+    refused: str | None = None
+    """Why the gateway refused it."""
     at: datetime
     check_at: datetime | None = None
     checks: int = 0
@@ -356,6 +372,10 @@ class Payment:
         """The transactions tried on this page."""
         return tuple(charge for charge in self.charges if charge.attempt == attempt.number)
 
+    def refund(self, key: str) -> Refund | None:
+        """The refund known by this key."""
+        return next((refund for refund in self.refunds if refund.key == key), None)
+
     def with_attempt(self, changed: Attempt) -> "Payment":
         """The payment with this attempt added, or put in the place of the one of its number."""
         kept = tuple(changed if a.number == changed.number else a for a in self.attempts)
@@ -365,3 +385,12 @@ class Payment:
         """The payment with this charge added, or put in the place of the one of its id."""
         kept = tuple(changed if c.transaction_id == changed.transaction_id else c for c in self.charges)
         return attrs.evolve(self, charges=kept if changed in kept else (*kept, changed))
+
+    def with_refund(self, changed: Refund) -> "Payment":
+        """The payment with this refund added, or put in the place of the one of its key."""
+        kept = tuple(changed if r.key == changed.key else r for r in self.refunds)
+        return attrs.evolve(self, refunds=kept if changed in kept else (*kept, changed))
+
+    def with_case(self, changed: Case) -> "Payment":
+        """The payment with this case in the place of the one of its number."""
+        return attrs.evolve(self, cases=tuple(changed if c.number == changed.number else c for c in self.cases))

@@ -1,5 +1,6 @@
 """What an operator may choose: how long a page lives, how long stock is held, what late money does."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
 
@@ -7,7 +8,7 @@ import attrs
 
 from payments_core.states import Confirm
 
-__all__ = ["GatewayTraits", "LatePayment", "Policy"]
+__all__ = ["GatewayTraits", "LatePayment", "Policy", "RefundRule"]
 
 
 class LatePayment(Enum):
@@ -30,12 +31,22 @@ class Policy:
     """How long after its opening an open page is asked about; the pause doubles."""
 
 
+@attrs.frozen
+class RefundRule:
+    """How a gateway gives settled money of one method back."""
+
+    window: timedelta
+    """After the money was taken; later it goes back by hand."""
+    partial: bool = True
+
+
 @attrs.frozen(kw_only=True)
 class GatewayTraits:
     """What the core must know of a gateway's manner.
 
     `confirm` is SIGNATURE only where the signature covers the status. `status_lag` bounds how old a status answer may
     be. `timeout` bounds one call. `merchant_id` and `live` are compared with every observation when they are set.
+    `refunds` are the methods whose settled money the gateway gives back (None: any, at any time); others go by hand.
     """
 
     confirm: Confirm = Confirm.ALWAYS
@@ -43,3 +54,4 @@ class GatewayTraits:
     timeout: timedelta = timedelta(seconds=10)
     merchant_id: str | None = None
     live: bool | None = None
+    refunds: Mapping[str, RefundRule] | None = attrs.field(default=None, hash=False)

@@ -17,15 +17,18 @@ import attrs
 from payments_core.commands import Command
 from payments_core.decide import Verdict
 from payments_core.facts import Event
+from payments_core.money import Money
 from payments_core.observations import Observation
 from payments_core.orders import Order, OrderStatus, StockLevel, StockMove
-from payments_core.payment import Attempt, Payment
+from payments_core.payment import Attempt, Payment, Refund
 from payments_core.policy import GatewayTraits
 from payments_core.status import PaymentStatus
 
 __all__ = [
+    "CaptureReply",
     "Change",
     "Clock",
+    "Done",
     "Due",
     "DueKind",
     "Errands",
@@ -35,6 +38,7 @@ __all__ = [
     "Ids",
     "Inbox",
     "Kept",
+    "KeyUsed",
     "Notification",
     "NotificationKey",
     "OrderBook",
@@ -48,10 +52,13 @@ __all__ = [
     "PaymentFilter",
     "Payments",
     "Placed",
+    "RefundReply",
+    "Refused",
     "ShopStore",
     "ShopUnitOfWork",
     "Store",
     "UnitOfWork",
+    "Waiting",
 ]
 
 
@@ -91,6 +98,32 @@ class PageTaken:
 
 
 PageReply = PageOpened | PageRefused | PageTaken
+
+
+@attrs.frozen
+class Done:
+    """The gateway did it."""
+
+
+@attrs.frozen
+class Waiting:
+    """The gateway took it in; a bank has the last word, which a reading will show."""
+
+
+@attrs.frozen
+class KeyUsed:
+    """The gateway knows this refund key already: what became of it is read."""
+
+
+@attrs.frozen
+class Refused:
+    """A definitive no, and nothing happened. `reasons` are the gateway's, safe to show."""
+
+    reasons: tuple[str, ...]
+
+
+CaptureReply = Done | Refused
+RefundReply = Done | Waiting | KeyUsed | Refused
 
 
 class PageClosing(Enum):
@@ -159,6 +192,24 @@ class Gateway(Protocol):
         """Ask for the cancellation of one transaction; whether it happened is read afterwards.
 
         Errors: GatewayUnavailable, GatewayTimeout. A refusal ("cannot be cancelled") is no error: the reading tells.
+        """
+
+    async def capture(self, transaction_id: str, amount: Money) -> CaptureReply:
+        """Take this much of the money that is held; the rest is let go.
+
+        Errors: GatewayUnavailable, GatewayTimeout: it may or may not have happened.
+        """
+
+    async def approve(self, transaction_id: str) -> CaptureReply:
+        """Let a transaction under review through. Errors: as `capture`."""
+
+    async def deny(self, transaction_id: str) -> CaptureReply:
+        """Refuse a transaction under review. Errors: as `capture`."""
+
+    async def refund(self, refund: Refund) -> RefundReply:
+        """Give settled money back under the refund's key; the same key again is the same refund.
+
+        Errors: as `capture`.
         """
 
 
@@ -279,6 +330,7 @@ class DueKind(Enum):
     NOTIFICATION = "notifications"
     ATTEMPT = "attempts"
     CHARGE = "charges"
+    REFUND = "refunds"
     DEADLINE = "payments"
     ORDER = "orders"
 
@@ -287,8 +339,8 @@ class DueKind(Enum):
 class Due:
     """One row that needs attention now.
 
-    Shape: `id` is the payment id (the order id for ORDER); `part` the attempt number or the transaction id; `key` the
-    notification.
+    Shape: `id` is the payment id (the order id for ORDER); `part` the attempt number, the transaction id or the refund
+    key; `key` the notification.
     """
 
     kind: DueKind
@@ -305,6 +357,8 @@ class OrderEffect:
     status: OrderStatus
     stock: StockMove | None
     expired: bool = False
+    also_consumed: bool = False
+    """RELEASED gives back consumed stock too: the money was taken back, and a person decided."""
 
 
 class OrderBook(Protocol):

@@ -12,9 +12,11 @@ from payments_core.ports import Clock, Errands, Gateway, Ids, ShopStore, Store
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
 from payments_core.use_cases.operate import CancelOrder
+from payments_core.use_cases.operate_payment import OperatePayment
 from payments_core.use_cases.payment_status import ReadStatus
 from payments_core.use_cases.perform import Perform
 from payments_core.use_cases.receive_notification import ReceiveNotification
+from payments_core.use_cases.return_money import ReturnMoney
 from payments_core.use_cases.saving import Desk
 from payments_core.use_cases.start_payment import StartPayment
 from payments_core.use_cases.sweep import Sweep
@@ -51,6 +53,8 @@ class PaymentService:
     receive: ReceiveNotification
     perform: Perform
     sweep: Sweep
+    operate: OperatePayment
+    refund: ReturnMoney
     cancel_order: CancelOrder | None
 
     @classmethod
@@ -67,16 +71,20 @@ class PaymentService:
     ) -> "PaymentService":
         """The use cases wired; `shop` is the same store when it keeps the shop's orders too."""
         policy = policy or Policy()
-        desk = Desk(store, clock, errands)
+        desk = Desk(store, clock, errands, policy.late_payment)
         ask = AskGateway(desk, gateways)
         closing = ClosePages(desk, gateways, ask)
         start = StartPayment(desk, gateways, ids, policy, closing)
-        receive = ReceiveNotification(store, gateways, clock, errands)
+        receive = ReceiveNotification(store, gateways, clock, errands, policy.late_payment)
+        returning = ReturnMoney(desk, gateways, ask)
+        operate = OperatePayment(desk, gateways, policy, ask, closing, returning)
         return cls(
             start=start,
             status=ReadStatus(store, clock),
             receive=receive,
-            perform=Perform(ask, closing),
-            sweep=Sweep(desk, shop, policy, receive, start, ask, closing),
+            perform=Perform(ask, closing, returning),
+            sweep=Sweep(desk, shop, policy, receive, start, ask, closing, operate, returning),
+            operate=operate,
+            refund=returning,
             cancel_order=CancelOrder(desk, shop, closing) if shop is not None else None,
         )

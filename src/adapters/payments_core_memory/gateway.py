@@ -16,9 +16,23 @@ from payments_core.errors import GatewayTimeout, GatewayUnavailable, MalformedNo
 from payments_core.money import Money
 from payments_core.observations import Observation, Unknown
 from payments_core.orders import Order
-from payments_core.payment import Attempt
+from payments_core.payment import Attempt, Refund
 from payments_core.policy import GatewayTraits
-from payments_core.ports import Foreign, Genuine, PageClosing, PageOpened, PageRefused, PageReply, PageTaken
+from payments_core.ports import (
+    CaptureReply,
+    Done,
+    Foreign,
+    Genuine,
+    KeyUsed,
+    PageClosing,
+    PageOpened,
+    PageRefused,
+    PageReply,
+    PageTaken,
+    RefundReply,
+    Refused,
+    Waiting,
+)
 from payments_core.states import Signal
 
 __all__ = ["MemoryGateway", "Page", "Transaction"]
@@ -73,6 +87,10 @@ class MemoryGateway:
     refused_calls: int = 0
     """So many of the next calls fail before they take effect."""
     refuse_pages: bool = False
+    refuse_operations: bool = False
+    refunds_wait: bool = False
+    refunds: dict[str, Refund] = attrs.field(factory=dict)
+    """What was given back through us, by its key."""
     lag: int = 0
     """A reading shows a transaction as it was so many states ago."""
     unreachable: bool = False
@@ -126,6 +144,22 @@ class MemoryGateway:
         """Cancel a transaction that has not settled; anything else is refused without a word."""
         self._call("cancel", lambda: self._cancel(transaction_id))
 
+    async def capture(self, transaction_id: str, amount: Money) -> CaptureReply:
+        """Take held money, all of it or less."""
+        return self._call("capture", lambda: self._capture(transaction_id, amount))
+
+    async def approve(self, transaction_id: str) -> CaptureReply:
+        """Let a transaction under review through."""
+        return self._call("approve", lambda: self._review(transaction_id, Signal.CAPTURED))
+
+    async def deny(self, transaction_id: str) -> CaptureReply:
+        """Refuse a transaction under review."""
+        return self._call("deny", lambda: self._review(transaction_id, Signal.DENIED))
+
+    async def refund(self, refund: Refund) -> RefundReply:
+        """Give settled money back; a key that was used is told so."""
+        return self._call("refund", lambda: self._refund(refund))
+
     def _call(self, name: str, effect: Callable[[], Answer]) -> Answer:
         self.calls.append(name)
         if self.unreachable or self.refused_calls:
@@ -168,6 +202,32 @@ class MemoryGateway:
         transaction = self.transactions.get(transaction_id)
         if transaction is not None and not transaction.is_over and transaction.words[-1] is not Signal.SETTLED:
             self.becomes(transaction_id, Signal.CANCELLED)
+
+    def _capture(self, transaction_id: str, amount: Money) -> CaptureReply:
+        transaction = self.transactions[transaction_id]
+        if transaction.words[-1] is not Signal.AUTHORIZED or self.refuse_operations:
+            return Refused(("412: the status cannot be changed",))
+        self.transactions[transaction_id] = attrs.evolve(transaction, amount=amount)
+        self.becomes(transaction_id, Signal.CAPTURED)
+        return Done()
+
+    def _review(self, transaction_id: str, word: Signal) -> CaptureReply:
+        if self.transactions[transaction_id].words[-1] is not Signal.CHALLENGED or self.refuse_operations:
+            return Refused(("412: the status cannot be changed",))
+        self.becomes(transaction_id, word)
+        return Done()
+
+    def _refund(self, refund: Refund) -> RefundReply:
+        if refund.key in self.refunds:
+            return KeyUsed()
+        transaction = self.transactions[refund.transaction_id]
+        back = transaction.refunded + refund.amount
+        settled = transaction.words[-1] is Signal.SETTLED
+        if not settled or back.amount_minor > transaction.amount.amount_minor or self.refuse_operations:
+            return Refused(("414: refused",))
+        self.refunds[refund.key] = refund
+        self.transactions[refund.transaction_id] = attrs.evolve(transaction, refunded=back)
+        return Waiting() if self.refunds_wait else Done()
 
     def _tries(self, order_id: str) -> list[Transaction]:
         return [t for t in self.transactions.values() if t.provider_order_id == order_id]

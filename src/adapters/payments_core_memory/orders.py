@@ -43,7 +43,9 @@ class MemoryOrders:
         for effect in effects:
             order = self.orders[effect.order_id]
             self.orders[effect.order_id] = attrs.evolve(order, status=effect.status, expired=effect.expired)
-            if effect.stock is not None and self.held.get(effect.order_id) is StockMove.RESERVED:
+            held = self.held.get(effect.order_id)
+            comes_back = effect.also_consumed and held is StockMove.CONSUMED
+            if effect.stock is not None and (held is StockMove.RESERVED or comes_back):
                 self._move(order, effect.stock)
                 moved[effect.order_id] = effect.stock
         return moved
@@ -114,7 +116,7 @@ class MemoryOrders:
             self.held[order.order_id] = StockMove.RESERVED
 
     def _move(self, order: Order, move: StockMove) -> None:
-        if self.held.get(order.order_id) is not StockMove.RESERVED:
+        if self.held.get(order.order_id) in (None, StockMove.RELEASED):
             return
         self.held[order.order_id] = move
         if move is StockMove.RELEASED:

@@ -156,6 +156,8 @@ class _Unit:
             payment = attrs.evolve(payment, deadline_at=until)
         elif due.kind is DueKind.ATTEMPT:
             payment = payment.with_attempt(attrs.evolve(payment.attempt(int(due.part)), check_at=until))
+        elif due.kind is DueKind.REFUND and (refund := payment.refund(due.part)):
+            payment = payment.with_refund(attrs.evolve(refund, check_at=until))
         elif charge := payment.charge(due.part):
             payment = payment.with_charge(attrs.evolve(charge, check_at=until))
         self.payments.rows[due.id] = payment
@@ -172,6 +174,10 @@ def _due_in(payment: Payment, kind: DueKind) -> Iterator[tuple[datetime, Due]]:
         for charge in payment.charges:
             if charge.check_at:
                 yield charge.check_at, Due(kind, payment.payment_id, charge.transaction_id)
+    if kind is DueKind.REFUND:
+        for refund in payment.refunds:
+            if refund.check_at:
+                yield refund.check_at, Due(kind, payment.payment_id, refund.key)
 
 
 @attrs.define

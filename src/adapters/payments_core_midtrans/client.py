@@ -138,6 +138,22 @@ class MidtransClient:
         """The answer to cancelling a transaction."""
         return await self._in_thread(lambda: self._core.transactions.cancel(quote(reference, safe="")))
 
+    async def capture(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to taking held money."""
+        return await self._in_thread(lambda: self._core.capture(body))
+
+    async def approve(self, reference: str) -> dict[str, Any]:
+        """The answer to letting a challenged transaction through."""
+        return await self._in_thread(lambda: self._core.transactions.approve(quote(reference, safe="")))
+
+    async def deny(self, reference: str) -> dict[str, Any]:
+        """The answer to refusing a challenged transaction."""
+        return await self._in_thread(lambda: self._core.transactions.deny(quote(reference, safe="")))
+
+    async def refund(self, reference: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer to giving money back."""
+        return await self._in_thread(lambda: self._core.transactions.refund(quote(reference, safe=""), body))
+
     async def _in_thread(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """The time-out covers waiting for a thread too; a call that has not begun by then never does."""
         running = asyncio.wrap_future(self._threads.submit(_translated, call))

@@ -1,19 +1,34 @@
 """The `Gateway` port for Midtrans: Snap's page, the Core API's answers, the signed notification."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from payments_core.errors import GatewayUnavailable, MalformedNotification, NotAuthentic
+from payments_core.money import Money
 from payments_core.observations import Observation
 from payments_core.orders import Order
-from payments_core.payment import Attempt
+from payments_core.payment import Attempt, Refund
 from payments_core.policy import GatewayTraits
-from payments_core.ports import Foreign, Genuine, PageClosing, PageOpened, PageRefused, PageReply, PageTaken
+from payments_core.ports import (
+    CaptureReply,
+    Done,
+    Foreign,
+    Genuine,
+    KeyUsed,
+    PageClosing,
+    PageOpened,
+    PageRefused,
+    PageReply,
+    PageTaken,
+    RefundReply,
+    Refused,
+    Waiting,
+)
 from payments_core_midtrans.body import Fields, read_fields
 from payments_core_midtrans.client import ApiRefusal, MidtransClient
 from payments_core_midtrans.observe import PROVIDER, observe
 from payments_core_midtrans.settings import MidtransSettings
 from payments_core_midtrans.signature import is_signed
-from payments_core_midtrans.snap import page_request, refuse_unsayable
+from payments_core_midtrans.snap import page_request, refuse_unsayable, whole_rupiah
 
 __all__ = ["MidtransGateway"]
 
@@ -28,6 +43,10 @@ _ABOUT_US = frozenset({401, 402, 403, 408, 429})
 """Refusals of our key, our account or our pace, not of this request: after they are mended it can succeed."""
 _WRONG_ADDRESS = frozenset({404, 405})
 """A create has no such answers of its own: this is not Snap."""
+_DUPLICATE = 406
+_GIVEN_BACK = frozenset({"refund", "partial_refund"})
+_REASON = "refund"
+"""BNI needs a reason."""
 _TOKEN_MAX, _URL_MAX = 256, 2048
 _SERVER_ERROR = 500
 
@@ -124,6 +143,54 @@ class MidtransGateway:
         except ApiRefusal as refusal:
             if refusal.code >= _SERVER_ERROR or refusal.code in _ABOUT_US:
                 raise _unavailable(refusal) from None
+
+    async def capture(self, transaction_id: str, amount: Money) -> CaptureReply:
+        """Take held money. A bank's refusal is `deny` in an answer, while the stored status stays `authorize`."""
+        body = {"transaction_id": transaction_id, "gross_amount": whole_rupiah(amount)}
+        return await self._changed(self._client.capture(body))
+
+    async def approve(self, transaction_id: str) -> CaptureReply:
+        """Let a challenged card charge through."""
+        return await self._changed(self._client.approve(transaction_id))
+
+    async def deny(self, transaction_id: str) -> CaptureReply:
+        """Refuse a challenged card charge."""
+        return await self._changed(self._client.deny(transaction_id), denied_is_done=True)
+
+    async def refund(self, refund: Refund) -> RefundReply:
+        """Give settled money back under the refund's key.
+
+        A refusal comes as HTTP 202 with the status unchanged, without any exception of the client (midtrans.md 7).
+        """
+        body = {"refund_key": refund.key, "amount": whole_rupiah(refund.amount), "reason": refund.reason or _REASON}
+        try:
+            answer = await self._client.refund(refund.transaction_id, body)
+        except ApiRefusal as refusal:
+            if refusal.code == _DUPLICATE:
+                return KeyUsed()
+            if refusal.code >= _SERVER_ERROR or refusal.code in _ABOUT_US:
+                raise _unavailable(refusal) from None
+            return Refused(refusal.messages)
+        match str(answer.get("status_code")):
+            case "201":
+                return Waiting()
+            case "200" if str(answer.get("transaction_status", "")).lower() in _GIVEN_BACK:
+                return Done()
+            case "202":
+                return Refused((str(answer.get("status_message") or "the bank refused it")[:200],))
+            case _:
+                return Waiting()
+
+    async def _changed(self, call: Awaitable[Fields], *, denied_is_done: bool = False) -> CaptureReply:
+        try:
+            answer = await call
+        except ApiRefusal as refusal:
+            if refusal.code >= _SERVER_ERROR or refusal.code in _ABOUT_US:
+                raise _unavailable(refusal) from None
+            return Refused(refusal.messages)
+        if str(answer.get("transaction_status", "")).lower() == "deny" and not denied_is_done:
+            return Refused((str(answer.get("status_message") or "the bank refused it")[:200],))
+        return Done()
 
     def close(self) -> None:
         """Connections and threads are given back."""

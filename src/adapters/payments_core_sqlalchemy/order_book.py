@@ -47,7 +47,7 @@ class SqlOrderBook:
         consumed = [effect.order_id for effect in effects if effect.stock is StockMove.CONSUMED]
         moved = dict.fromkeys(await self._consume(consumed), StockMove.CONSUMED)
         for effect in effects:
-            if effect.stock is StockMove.RELEASED and await self._release(effect.order_id):
+            if effect.stock is StockMove.RELEASED and await self._release(effect.order_id, effect.also_consumed):
                 moved[effect.order_id] = StockMove.RELEASED
         return moved
 
@@ -143,8 +143,9 @@ class SqlOrderBook:
         statement = update(reservations).where(reserved).values(state=StockMove.CONSUMED.value)
         return set(await self._connection.scalars(statement.returning(reservations.c.order_id)))
 
-    async def _release(self, order_id: str) -> bool:
-        reserved = (reservations.c.order_id == order_id) & (reservations.c.state == _RESERVED)
+    async def _release(self, order_id: str, also_consumed: bool = False) -> bool:
+        states = [_RESERVED, StockMove.CONSUMED.value] if also_consumed else [_RESERVED]
+        reserved = (reservations.c.order_id == order_id) & reservations.c.state.in_(states)
         statement = update(reservations).where(reserved).values(state=StockMove.RELEASED.value)
         freed = await self._connection.execute(statement.returning(reservations.c.sku, reservations.c.quantity))
         units = {row.sku: row.quantity for row in freed}

@@ -37,6 +37,7 @@ __all__ = [
     "charge_owners",
     "charges",
     "events",
+    "idempotency",
     "metadata",
     "notifications",
     "orders",
@@ -180,6 +181,8 @@ charges = Table(
     Column("decline_at", Utc),
     Column("occurred_at", Utc),
     Column("due", _WORD),
+    Column("capture_minor", BigInteger),
+    Column("asked_by", Text),
     Column("check_at", Utc),
     Column("checks", Integer, nullable=False),
     PrimaryKeyConstraint("payment_id", "transaction_id"),
@@ -209,6 +212,9 @@ refunds = Table(
     Column("state", _WORD, nullable=False),
     Column("by", Text, nullable=False),
     Column("reason", Text),
+    Column("asked_as", Text),
+    Column("case_number", Integer),
+    Column("refused", Text),
     Column("at", Utc, nullable=False),
     Column("check_at", Utc),
     Column("checks", Integer, nullable=False),
@@ -258,6 +264,23 @@ outbox = Table(
     _due_index("outbox", "try_at"),
 )
 """Events still to be delivered, one row a subscriber, written in the transaction that makes the event."""
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("payment_id", _PAYMENT_ID, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("made_at", Utc, nullable=False),
+    Column("lease_until", Utc),
+    Column("status", Integer),
+    Column("body", LargeBinary),
+    PrimaryKeyConstraint("payment_id", "subject", "route", "key"),
+    Index("ix_idempotency_made", "made_at"),
+)
+"""Requests that carried an Idempotency-Key: leased while they run, answered the same afterwards."""
 
 notifications = Table(
     "notifications",

@@ -44,6 +44,10 @@ class SqlUnitOfWork:
                 c = tables.charges.c
                 rows = await self._claim(c.check_at, [c.payment_id, c.transaction_id], now, until, limit)
                 return [Due(kind, payment_id, transaction_id) for payment_id, transaction_id in rows]
+            case DueKind.REFUND:
+                r = tables.refunds.c
+                rows = await self._claim(r.check_at, [r.payment_id, r.key], now, until, limit)
+                return [Due(kind, payment_id, key) for payment_id, key in rows]
             case DueKind.DEADLINE:
                 p = tables.payments.c
                 rows = await self._claim(p.deadline_at, [p.payment_id], now, until, limit)

@@ -4,9 +4,10 @@ from typing import assert_never
 
 import attrs
 
-from payments_core.commands import AskCharge, AskPage, CancelCharge, ClosePage, Command
+from payments_core.commands import AskCharge, AskPage, CancelCharge, ClosePage, Command, SendRefund
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
+from payments_core.use_cases.return_money import ReturnMoney
 
 __all__ = ["Perform"]
 
@@ -20,6 +21,7 @@ class Perform:
 
     ask: AskGateway
     closing: ClosePages
+    returning: ReturnMoney
 
     async def __call__(self, command: Command) -> None:
         """The command is done, as far as it could be now."""
@@ -34,5 +36,7 @@ class Perform:
                 await self.closing.page(payment_id, number)
             case CancelCharge(payment_id, transaction_id):
                 await self.closing.charge(payment_id, transaction_id)
+            case SendRefund(payment_id, key):
+                await self.returning.step(payment_id, key)
             case _:
                 assert_never(command)

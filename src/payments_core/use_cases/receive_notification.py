@@ -18,6 +18,7 @@ from payments_core.identity import read_provider_order_id
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
 from payments_core.observations import Observation
 from payments_core.payment import Payment
+from payments_core.policy import LatePayment
 from payments_core.ports import Clock, Errands, Foreign, Gateway, Kept, Notification, NotificationKey, Store, UnitOfWork
 from payments_core.use_cases.saving import Decided, save_all
 
@@ -43,6 +44,7 @@ class ReceiveNotification:
     gateways: Mapping[str, Gateway]
     clock: Clock
     errands: Errands
+    late: LatePayment = LatePayment.REOPEN_OR_REVIEW
 
     async def __call__(self, provider: str, body: bytes, headers: Mapping[str, str]) -> Accepted | Foreign:
         """What became of one delivery: understood, stored and decided; the way in for a program without a batcher.
@@ -133,7 +135,7 @@ class ReceiveNotification:
             results[item.notification.key] = Accepted(decision.verdict, decision.reason)
             commands += question
         decided = [Decided(before[payment_id], after[payment_id]) for payment_id in sorted(before)]
-        saved = await save_all(uow, decided, now=now, actor="gateway")
+        saved = await save_all(uow, decided, now=now, actor="gateway", late=self.late)
         await uow.inbox.update(updated)
         return results, [*commands, *(command for item in saved.values() for command in item.commands)]
 

@@ -6,11 +6,14 @@ from datetime import datetime
 import attrs
 
 from payments_core.commands import Command, commands_between
-from payments_core.consequences import late_charge, reopen, review_late
+from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, review_late
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import ClosedAs, Payment
+from payments_core.policy import LatePayment
 from payments_core.ports import Change, Clock, Errands, OrderEffect, Store, UnitOfWork
+from payments_core.returns import return_late_money
+from payments_core.states import CaseKind
 from payments_core.status import order_status
 
 __all__ = ["Decided", "Desk", "Saved", "save_all"]
@@ -33,15 +36,21 @@ class Saved:
     commands: tuple[Command, ...] = ()
 
 
-async def save_all(uow: UnitOfWork, decided: Sequence[Decided], *, now: datetime, actor: str) -> dict[str, Saved]:
+async def save_all(
+    uow: UnitOfWork, decided: Sequence[Decided], *, now: datetime, actor: str, late: LatePayment
+) -> dict[str, Saved]:
     """Every decided payment saved with its events, its order's status and its stock; by payment id.
+
+    `late` says whether late and surplus money goes back by itself.
 
     Orders come before payments are written because the stock that really moved is part of the history.
     Locks keep the global order all the same: the payments were locked when they were loaded.
     Errors: StaleWrite.
     """
     saved = {item.after.payment_id: Saved(item.after) for item in decided if item.before == item.after}
-    settled = [await _settle_late_money(uow, item, now) for item in decided if item.before != item.after]
+    settled = [await _settle_stock(uow, item, now) for item in decided if item.before != item.after]
+    if late is LatePayment.REOPEN_OR_REFUND:
+        settled = [attrs.evolve(item, after=return_late_money(item.after, now)) for item in settled]
     effects = [effect for item in settled if (effect := _order_effect(item.before, item.after))]
     moves = await uow.orders.apply(sorted(effects, key=lambda effect: effect.order_id)) if effects else {}
     changes = [_change(item, moves.get(item.after.order_id), now, actor) for item in settled]
@@ -58,15 +67,27 @@ def _change(item: Decided, move: StockMove | None, now: datetime, actor: str) ->
     return Change(item.before, after, events)
 
 
-async def _settle_late_money(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:
+async def _settle_stock(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:
     """Late money re-opens the order if its stock can still be had, else it is a case: it is never dropped."""
     charge = late_charge(item.after)
     if charge is None:
-        return item
+        return await _stock_of_a_comeback(uow, item, now)
     if await uow.orders.reserve_again(item.after.order_id, now):
         also = (*item.also, stock_fact(StockMove.RESERVED))
         return attrs.evolve(item, after=reopen(item.after, charge, now), also=also)
     return attrs.evolve(item, after=review_late(item.after, charge, now))
+
+
+async def _stock_of_a_comeback(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:
+    """Money that comes after a dismissed reversal wants the stock that was released with the dismissal."""
+    kept = item.after.keeping_charge
+    if item.before is None or item.before.paid_by is not None or kept is None or not lost_its_stock(item.before):
+        return item
+    if await uow.orders.reserve_again(item.after.order_id, now):
+        also = (*item.also, stock_fact(StockMove.RESERVED))
+        return attrs.evolve(item, after=attrs.evolve(item.after, reserved_at=now), also=also)
+    evidence = {"why": "its stock was released and cannot be had any more"}
+    return attrs.evolve(item, after=open_case(item.after, CaseKind.LATE_PAYMENT, kept.transaction_id, now, evidence))
 
 
 def _order_effect(before: Payment | None, after: Payment) -> OrderEffect | None:
@@ -75,11 +96,12 @@ def _order_effect(before: Payment | None, after: Payment) -> OrderEffect | None:
     gave_up = after.closed is not None and (before is None or before.closed is None)
     status_was = order_status(before) if before else OrderStatus.PENDING
     status = order_status(after)
-    if status is status_was and not paid and not gave_up:
+    came_back = before is not None and not paid and lost_its_stock(after) and not lost_its_stock(before)
+    if status is status_was and not paid and not gave_up and not came_back:
         return None
-    move = StockMove.CONSUMED if paid else StockMove.RELEASED if gave_up else None
+    move = StockMove.CONSUMED if paid else StockMove.RELEASED if gave_up or came_back else None
     expired = after.closed is not None and after.closed.kind is ClosedAs.EXPIRED
-    return OrderEffect(after.order_id, status, move, expired)
+    return OrderEffect(after.order_id, status, move, expired, also_consumed=came_back)
 
 
 @attrs.frozen
@@ -89,6 +111,7 @@ class Desk:
     store: Store
     clock: Clock
     errands: Errands
+    late: LatePayment
 
     async def look(self, payment_id: str) -> Payment | None:
         """The payment as it is, without a lock."""
@@ -105,7 +128,8 @@ class Desk:
 
     async def put_back(self, uow: UnitOfWork, decided: Decided, *, actor: str) -> Payment:
         """The decided payment saved and committed, its errands handed over."""
-        saved = (await save_all(uow, [decided], now=self.clock.now(), actor=actor))[decided.after.payment_id]
+        everything = await save_all(uow, [decided], now=self.clock.now(), actor=actor, late=self.late)
+        saved = everything[decided.after.payment_id]
         await uow.commit()
         if saved.commands:
             self.errands(saved.commands)

@@ -11,6 +11,7 @@ from functools import partial
 
 import attrs
 
+from payments_core.consequences import lost_its_stock
 from payments_core.errors import (
     Busy,
     Conflict,
@@ -165,6 +166,8 @@ class StartPayment:
             ids = [order.payment_id]
             before = (await (uow.payments.lock(ids) if lock else uow.payments.load(ids))).get(order.payment_id)
         payment = before or new_payment(order, self.ids.payment_id(), now)
+        if lost_its_stock(payment):
+            payment = attrs.evolve(payment, reserved_at=now)
         page = payment.payable_attempt
         gateway = self._gateway(page.provider if page else wish.provider)
         return plan_pay(payment, wish, gateway.traits, self.policy, now), before
@@ -177,6 +180,10 @@ class StartPayment:
         if isinstance(plan, NewPage):
             attempt = attrs.evolve(attempt, request=self._gateway(attempt.provider).page_request(order, attempt))
             payment = payment.with_attempt(attempt)
+            if before is not None and lost_its_stock(before):
+                if not await uow.orders.reserve_again(order.order_id, payment.reserved_at):
+                    raise Conflict("its stock was released and cannot be had any more", code="out_of_stock")
+                also = (stock_fact(StockMove.RESERVED),)
         if before is None:
             also = (stock_fact(StockMove.RESERVED),) if order.tracked_units() else ()
             if not await uow.orders.claim(order.order_id, payment.payment_id):

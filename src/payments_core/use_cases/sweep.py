@@ -17,7 +17,9 @@ from payments_core.policy import Policy
 from payments_core.ports import Due, DueKind, NotificationKey, ShopStore
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
+from payments_core.use_cases.operate_payment import OperatePayment
 from payments_core.use_cases.receive_notification import ReceiveNotification
+from payments_core.use_cases.return_money import ReturnMoney
 from payments_core.use_cases.saving import Desk
 from payments_core.use_cases.start_payment import StartPayment
 
@@ -48,6 +50,8 @@ class Sweep:
     start: StartPayment
     ask: AskGateway
     closing: ClosePages
+    operate: OperatePayment
+    returning: ReturnMoney
 
     async def once(self, *, each: "Each | None" = None) -> SweepReport:
         """Every row that is due now was attended to once, up to one batch of each kind.
@@ -87,6 +91,8 @@ class Sweep:
                 await self._attempt(due.id, int(due.part))
             case DueKind.CHARGE:
                 await self._charge(due.id, due.part)
+            case DueKind.REFUND:
+                await self.returning.step(due.id, due.part)
             case DueKind.DEADLINE:
                 now = self.desk.clock.now()
                 await self.desk.change(due.id, lambda p: plan_deadline(p, self.policy, now), actor="deadline")
@@ -139,6 +145,8 @@ class Sweep:
             await self.closing.charge(payment_id, transaction_id)
         elif charge.due is ChargeDue.RECHECK:
             await self.ask.charge_now(payment, transaction_id)
+        elif charge.due is not None:
+            await self.operate.step(payment_id, transaction_id)
 
 
 Attend = Callable[[Due], Awaitable[None]]

@@ -1,0 +1,316 @@
+"""Giving money back: what may be asked for, what was asked, and what the gateway says became of it.
+
+A refund is a row of its own with a key of its own, stored before it is sent; the key is the same in every retry, so an
+answer that got lost is asked for and not paid twice.
+Captured money that has not settled is voided (a cancel of the whole); settled money is refunded; what a method cannot
+give back is given back by hand, which is a case.
+"""
+
+from datetime import datetime
+
+import attrs
+
+from payments_core.consequences import follow, open_case
+from payments_core.errors import Conflict, InvalidInput
+from payments_core.identity import refund_key
+from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, RETRY_SCHEDULE
+from payments_core.money import Money
+from payments_core.observations import Observation, RefundNews, RefundReport
+from payments_core.payment import Case, CaseDecision, Charge, Payment, Refund, RefundState
+from payments_core.policy import GatewayTraits
+from payments_core.states import CaseKind, ChargeState
+
+__all__ = [
+    "UNDER_WAY",
+    "begin_return",
+    "close_returned_cases",
+    "hear_refunds",
+    "plan_refund",
+    "refund_confirmed",
+    "refund_refused",
+    "refund_sent",
+    "refund_unanswered",
+    "refundable",
+    "return_late_money",
+    "why_not_refund",
+]
+
+UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
+"""May still happen, so it counts against what is left."""
+_NEVER_WAS = frozenset({RefundState.REFUSED, RefundState.RETURNED})
+_STATE_OF = {
+    RefundNews.PENDING: RefundState.SENT,
+    RefundNews.CONFIRMED: RefundState.CONFIRMED,
+    RefundNews.REFUSED: RefundState.REFUSED,
+    RefundNews.RETURNED: RefundState.RETURNED,
+}
+
+
+def refundable(payment: Payment, charge: Charge) -> Money:
+    """What may still be given back of a charge: captured, less what was charged back, reversed, given or asked for.
+
+    The gateway's own total counts where it knows more than our rows do (a refund made in its dashboard).
+    """
+    rows = [refund for refund in payment.refunds if refund.transaction_id == charge.transaction_id]
+    asked = sum(r.amount.amount_minor for r in rows if r.state not in _NEVER_WAS)
+    under_way = sum(r.amount.amount_minor for r in rows if r.state in UNDER_WAY)
+    given = max(asked, charge.refunded_minor + under_way)
+    left = charge.captured_minor - charge.charged_back_minor - charge.reversed_minor - given
+    return Money(max(0, left), charge.amount.currency)
+
+
+def plan_refund(
+    payment: Payment,
+    *,
+    transaction_id: str | None = None,
+    amount: Money | None = None,
+    reason: str | None = None,
+    by: str,
+    asked_as: str | None = None,
+    case: int | None = None,
+    traits: GatewayTraits,
+    now: datetime,
+) -> tuple[Payment, Refund]:
+    """The payment with one more refund requested, and that refund; of the keeping charge unless another is named.
+
+    `amount` None is all that is left. The same `asked_as` again finds the refund it made before.
+    Errors: Conflict `not_paid`, `nothing_left`, `exceeds_refundable`, `not_settled_yet`, `return_by_hand`,
+    `too_many_refunds`; InvalidInput when the amount is not above zero, or of another currency.
+    """
+    known = next((r for r in payment.refunds if asked_as is not None and r.asked_as == asked_as), None)
+    if known is not None:
+        return payment, known
+    charge = payment.charge(transaction_id or payment.paid_by or "")
+    if charge is None or not charge.has_money:
+        raise Conflict("no money was taken that could be given back", code="not_paid")
+    money = _asked_for(payment, charge, amount)
+    _refuse_what_cannot_be(payment, charge, money, traits, now)
+    refund = Refund(
+        key=refund_key(payment.payment_id, len(payment.refunds) + 1),
+        transaction_id=charge.transaction_id,
+        amount=money,
+        state=RefundState.REQUESTED,
+        by=by,
+        reason=reason,
+        asked_as=asked_as,
+        case=case,
+        at=now,
+        check_at=now + LEASE,
+    )
+    return payment.with_refund(refund), refund
+
+
+def _asked_for(payment: Payment, charge: Charge, amount: Money | None) -> Money:
+    left = refundable(payment, charge)
+    if amount is not None and (amount.currency != left.currency or amount.amount_minor <= 0):
+        raise InvalidInput(f"a refund is an amount above zero in {left.currency.code}", code="invalid_request")
+    if left.amount_minor == 0:
+        raise Conflict("nothing is left to give back", code="nothing_left")
+    if amount is not None and amount.amount_minor > left.amount_minor:
+        raise Conflict(f"{left} is left to give back", code="exceeds_refundable")
+    return amount or left
+
+
+def _refuse_what_cannot_be(
+    payment: Payment, charge: Charge, money: Money, traits: GatewayTraits, now: datetime
+) -> None:
+    if len(payment.refunds) >= REFUNDS_MAX:
+        raise Conflict(f"{REFUNDS_MAX} refunds were made of this payment already", code="too_many_refunds")
+    if charge.state is ChargeState.CAPTURED:
+        if money.amount_minor != charge.captured_minor:
+            raise Conflict("until it has settled, only the whole can be given back", code="not_settled_yet")
+        return
+    if reason := why_not_refund(charge, money, traits, now):
+        raise Conflict(reason, code="return_by_hand")
+
+
+def why_not_refund(charge: Charge, money: Money, traits: GatewayTraits, now: datetime) -> str | None:
+    """Why the gateway cannot give settled money back; None when it can."""
+    if traits.refunds is None:
+        return None
+    rule = traits.refunds.get(charge.method or "")
+    if rule is None:
+        return f"the gateway gives nothing back for {charge.method}; send it by hand"
+    if not rule.partial and money.amount_minor != charge.captured_minor:
+        return f"the gateway gives back only the whole for {charge.method}"
+    if charge.occurred_at is not None and now > charge.occurred_at + rule.window:
+        return f"the gateway gives nothing back after {rule.window.days} days for {charge.method}; send it by hand"
+    return None
+
+
+# ── what became of one ────────────────────────────────────────────────────────────────────────────────────────────────
+def refund_sent(payment: Payment, key: str, now: datetime) -> Payment:
+    """The payment with this refund on its way: stored before the call, so a crash finds it."""
+    return _with_next_check(payment, key, RefundState.SENT, now)
+
+
+def refund_unanswered(payment: Payment, key: str, now: datetime) -> Payment:
+    """The payment with the outcome of this refund unknown: it is asked about, and sent again under the same key.
+
+    After the last step of the schedule it is a case, still unknown, and looked at now and then.
+    """
+    refund = payment.refund(key)
+    if refund is None or refund.state not in UNDER_WAY:
+        return payment
+    state = RefundState.SENT if refund.state is RefundState.SENT and refund.checks == 0 else RefundState.UNKNOWN
+    payment = _with_next_check(payment, key, state, now)
+    if refund.checks < len(RETRY_SCHEDULE):
+        return payment
+    evidence = {"refund": key, "amount": str(refund.amount)}
+    return open_case(payment, CaseKind.REFUND_UNKNOWN, refund.transaction_id, now, evidence)
+
+
+def _with_next_check(payment: Payment, key: str, state: RefundState, now: datetime) -> Payment:
+    refund = payment.refund(key)
+    if refund is None or refund.state not in UNDER_WAY:
+        return payment
+    pause = RETRY_SCHEDULE[min(refund.checks, len(RETRY_SCHEDULE) - 1)]
+    check_at = now + pause if now < refund.at + REFUND_ASKED_FOR else None
+    return payment.with_refund(attrs.evolve(refund, state=state, check_at=check_at, checks=refund.checks + 1))
+
+
+def refund_confirmed(payment: Payment, key: str, now: datetime) -> Payment:
+    """The payment with this refund done: the gateway said so in its reply."""
+    refund = payment.refund(key)
+    if refund is None or refund.state not in UNDER_WAY:
+        return payment
+    payment = payment.with_refund(attrs.evolve(refund, state=RefundState.CONFIRMED, check_at=None))
+    return follow(close_returned_cases(_count(payment, refund.transaction_id), now), now)
+
+
+def refund_refused(payment: Payment, key: str, why: str, by_hand: bool, now: datetime) -> Payment:
+    """The payment with this refund refused for good; what a case waits for goes on by hand."""
+    refund = payment.refund(key)
+    if refund is None or refund.state not in UNDER_WAY:
+        return payment
+    payment = payment.with_refund(attrs.evolve(refund, state=RefundState.REFUSED, check_at=None, refused=why))
+    if not by_hand:
+        return payment
+    evidence = {"refund": key, "amount": str(refund.amount), "why": why}
+    return open_case(payment, CaseKind.RETURN_BY_HAND, refund.transaction_id, now, evidence)
+
+
+def hear_refunds(payment: Payment, charge: Charge, message: Observation, now: datetime) -> Payment:
+    """The payment with its refunds as a message about this charge tells them; unknown keys were made elsewhere.
+
+    Each refund counts once, however often it is told of. The charge's total grows to what the rows add up to, and
+    a case that waited for its money closes.
+    """
+    for report in message.refunds:
+        payment = _hear_one(payment, charge.transaction_id, report, now)
+    payment = _confirm_by_total(payment, charge.transaction_id)
+    return close_returned_cases(_count(payment, charge.transaction_id), now)
+
+
+def _hear_one(payment: Payment, transaction_id: str, report: RefundReport, now: datetime) -> Payment:
+    known, state = payment.refund(report.key), _STATE_OF[report.news]
+    if known is None:
+        if report.amount is None or len(payment.refunds) >= REFUNDS_MAX:
+            return payment
+        made = Refund(
+            key=report.key,
+            transaction_id=transaction_id,
+            amount=report.amount,
+            state=state,
+            by="gateway",
+            at=now,
+        )
+        return payment.with_refund(made)
+    if known.transaction_id != transaction_id or known.state is state:
+        return payment
+    back = known.state is RefundState.CONFIRMED and state is RefundState.RETURNED
+    if known.state not in UNDER_WAY and not back:
+        return payment
+    due = known.check_at if state is RefundState.SENT else None
+    payment = payment.with_refund(attrs.evolve(known, state=state, check_at=due))
+    return _come_back(payment, known, now) if back else payment
+
+
+def _come_back(payment: Payment, refund: Refund, now: datetime) -> Payment:
+    """Un-counted: the money is with us again, and somebody has to find another way to send it."""
+    charge = payment.charge(refund.transaction_id)
+    if charge is not None:
+        less = max(0, charge.refunded_minor - refund.amount.amount_minor)
+        payment = payment.with_charge(attrs.evolve(charge, refunded_minor=less))
+    evidence = {"refund": refund.key, "amount": str(refund.amount)}
+    return open_case(payment, CaseKind.REFUND_RETURNED, refund.transaction_id, now, evidence)
+
+
+def _rows(payment: Payment, transaction_id: str) -> list[Refund]:
+    return [r for r in payment.refunds if r.transaction_id == transaction_id and r.state not in _NEVER_WAS]
+
+
+def _confirm_by_total(payment: Payment, transaction_id: str) -> Payment:
+    """A total that covers every refund ever asked for confirms all of them, also where no keys are listed."""
+    charge, rows = payment.charge(transaction_id), _rows(payment, transaction_id)
+    asked = sum(refund.amount.amount_minor for refund in rows)
+    if charge is None or not 0 < asked <= charge.refunded_minor:
+        return payment
+    for refund in rows:
+        if refund.state in UNDER_WAY:
+            payment = payment.with_refund(attrs.evolve(refund, state=RefundState.CONFIRMED, check_at=None))
+    return payment
+
+
+def _count(payment: Payment, transaction_id: str) -> Payment:
+    charge, rows = payment.charge(transaction_id), _rows(payment, transaction_id)
+    confirmed = sum(refund.amount.amount_minor for refund in rows if refund.state is RefundState.CONFIRMED)
+    if charge is None or confirmed <= charge.refunded_minor:
+        return payment
+    return payment.with_charge(attrs.evolve(charge, refunded_minor=confirmed))
+
+
+# ── cases that money closes ───────────────────────────────────────────────────────────────────────────────────────────
+def return_late_money(payment: Payment, now: datetime) -> Payment:
+    """The payment with a return begun for every late or surplus charge that has none, because the policy says so."""
+    for case in payment.open_cases:
+        if case.kind in (CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT) and case.transaction_id is not None:
+            payment = begin_return(payment, case, by="policy", note=None, now=now)
+    return payment
+
+
+def begin_return(payment: Payment, case: Case, *, by: str, note: str | None, now: datetime) -> Payment:
+    """The payment with all that is left of this case's charge on its way back; the case closes when it is back.
+
+    Whether the method can give it back is found when it is sent: what cannot becomes the case `return_by_hand`.
+    """
+    charge = payment.charge(case.transaction_id or "")
+    under_way = any(refund.case == case.number and refund.state in UNDER_WAY for refund in payment.refunds)
+    if charge is None or under_way or len(payment.refunds) >= REFUNDS_MAX:
+        return payment
+    by_hand = any(
+        c.kind is CaseKind.RETURN_BY_HAND and c.transaction_id == charge.transaction_id for c in payment.open_cases
+    )
+    left = refundable(payment, charge)
+    if left.amount_minor == 0 or by_hand:
+        return payment
+    refund = Refund(
+        key=refund_key(payment.payment_id, len(payment.refunds) + 1),
+        transaction_id=charge.transaction_id,
+        amount=left,
+        state=RefundState.REQUESTED,
+        by=by,
+        reason=note,
+        case=case.number,
+        at=now,
+        check_at=now + LEASE,
+    )
+    return payment.with_refund(refund)
+
+
+def close_returned_cases(payment: Payment, now: datetime) -> Payment:
+    """The payment with every case closed whose money is back because somebody decided so."""
+    for refund in payment.refunds:
+        if refund.case is None or refund.state is not RefundState.CONFIRMED:
+            continue
+        case, charge = payment.cases[refund.case - 1], payment.charge(refund.transaction_id)
+        if case.is_open and charge is not None and charge.left_minor <= 0:
+            decided = attrs.evolve(
+                case,
+                decision=CaseDecision.RETURN,
+                decided_by=refund.by,
+                decided_at=now,
+                note=refund.reason,
+            )
+            payment = payment.with_case(decided)
+    return payment

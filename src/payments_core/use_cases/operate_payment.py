@@ -1,0 +1,196 @@
+"""What an operator asks of one payment: capture, approve, deny, cancel, refresh, and the decision of a case."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+
+import attrs
+
+from payments_core.errors import Conflict, GatewayError, GatewayRefused, NotFound
+from payments_core.facts import Fact, stock_fact
+from payments_core.limits import RETRY_SCHEDULE
+from payments_core.money import Money
+from payments_core.operations import (
+    WISHES,
+    accept_late_money,
+    plan_capture,
+    plan_decision,
+    plan_review,
+    wants_late_money,
+    wish_refused,
+    wish_unanswered,
+)
+from payments_core.orders import StockMove
+from payments_core.pages import plan_cancel
+from payments_core.payment import AttemptState, CaseDecision, Charge, ChargeDue, Payment
+from payments_core.policy import Policy
+from payments_core.ports import CaptureReply, Gateway, Refused
+from payments_core.states import ChargeState
+from payments_core.use_cases.apply_reading import AskGateway
+from payments_core.use_cases.close import ClosePages
+from payments_core.use_cases.return_money import ReturnMoney
+from payments_core.use_cases.saving import Decided, Desk
+
+__all__ = ["OperatePayment"]
+
+
+@attrs.frozen
+class OperatePayment:
+    """What an operator asks of one payment. Each is safe to repeat; a lost answer is resolved by asking."""
+
+    desk: Desk
+    gateways: Mapping[str, Gateway]
+    policy: Policy
+    ask: AskGateway
+    closing: ClosePages
+    returning: ReturnMoney
+
+    async def capture(self, payment_id: str, amount: Money | None, *, actor: str) -> Payment:
+        """The payment after its held money was taken, all of it unless less is named.
+
+        Errors: NotFound; Conflict as `plan_capture`; GatewayRefused (the money is still held); GatewayUnavailable,
+        GatewayTimeout (unknown: it is asked about; the same call again tries again).
+        """
+        return await self._wish(payment_id, lambda p, now: plan_capture(p, amount, actor, now), actor)
+
+    async def approve(self, payment_id: str, *, actor: str) -> Payment:
+        """The payment after its charge under review was let through. Errors: as `capture`."""
+        return await self._wish(payment_id, lambda p, now: plan_review(p, ChargeDue.APPROVE, actor, now), actor)
+
+    async def deny(self, payment_id: str, *, actor: str) -> Payment:
+        """The payment after its charge under review was refused. Errors: as `capture`."""
+        return await self._wish(payment_id, lambda p, now: plan_review(p, ChargeDue.DENY, actor, now), actor)
+
+    async def cancel(self, payment_id: str, *, actor: str) -> Payment:
+        """The payment with its page closed or closing; held money is let go, captured money voided.
+
+        Errors: NotFound; Conflict `already_settled`, and as `plan_refund`.
+        """
+        payment = await self._found(payment_id)
+        kept = payment.keeping_charge
+        if kept is not None:
+            if kept.state is not ChargeState.CAPTURED:
+                raise Conflict("the money has settled; refund it", code="already_settled")
+            if kept.left_minor <= 0:
+                return payment
+            asked_as = f"cancel:{kept.transaction_id}"
+            payment, _refund = await self.returning(payment_id, None, "cancelled", actor=actor, asked_as=asked_as)
+            return payment
+        now = self.desk.clock.now()
+        payment = await self.desk.change(payment_id, lambda p: plan_cancel(p, actor, now), actor=actor) or payment
+        page = payment.payable_attempt
+        if page is None or page.state is not AttemptState.CLOSING:
+            return payment
+        return await self.closing.page(payment_id, page.number) or payment
+
+    async def refresh(self, payment_id: str) -> Payment:
+        """The payment after the gateway was asked about its open page and every charge of it.
+
+        Errors: NotFound, GatewayUnavailable, GatewayTimeout.
+        """
+        payment = await self._found(payment_id)
+        page = payment.payable_attempt or payment.last_attempt
+        if page is not None:
+            payment = await self.ask.page(payment_id, page) or payment
+        for charge in payment.charges:
+            payment = await self.ask.charge_now(payment, charge.transaction_id) or payment
+        return payment
+
+    async def resolve(self, payment_id: str, number: int, decision: CaseDecision, note: str, *, actor: str) -> Payment:
+        """The payment after a person decided one of its cases; a return goes on in the background.
+
+        Errors: NotFound; Conflict as `plan_decision`, and `out_of_stock` when late money should pay after all.
+        """
+        now = self.desk.clock.now()
+        async with self.desk.store.transaction() as uow:
+            before = (await uow.payments.lock([payment_id])).get(payment_id)
+            if before is None:
+                raise NotFound(f"no payment {payment_id}", code="no_payment")
+            also: tuple[Fact, ...] = ()
+            if wants_late_money(before, number, decision):
+                after = accept_late_money(before, number, note, actor, now)
+                if not await uow.orders.reserve_again(before.order_id, now):
+                    raise Conflict("the goods cannot be reserved any more", code="out_of_stock")
+                also = (stock_fact(StockMove.RESERVED),)
+            else:
+                deadline = now + self.policy.expiry
+                after = plan_decision(before, number, decision, note, by=actor, now=now, deadline=deadline)
+            return await self.desk.put_back(uow, Decided(before, after, also), actor=actor)
+
+    # ── wishes ────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _wish(self, payment_id: str, plan: "Plan", actor: str) -> Payment:
+        now = self.desk.clock.now()
+        async with self.desk.store.transaction() as uow:
+            before = (await uow.payments.lock([payment_id])).get(payment_id)
+            if before is None:
+                raise NotFound(f"no payment {payment_id}", code="no_payment")
+            after, charge = plan(before, now)
+            payment = await self.desk.put_back(uow, Decided(before, after), actor=actor)
+        return await self._carry_out(payment, charge.transaction_id)
+
+    async def step(self, payment_id: str, transaction_id: str) -> Payment | None:
+        """The payment after one step of a wish whose outcome is unknown: asked first, sent again if it did not happen.
+
+        Errors: GatewayUnavailable, GatewayTimeout; then it is due again.
+        """
+        payment = await self.desk.look(payment_id)
+        if payment is None:
+            return None
+        unanswered = partial(wish_unanswered, transaction_id=transaction_id, now=self.desk.clock.now())
+        try:
+            payment = await self.ask.charge_now(payment, transaction_id) or payment
+            charge = payment.charge(transaction_id)
+            if charge is None or charge.due not in WISHES:
+                return payment
+            if charge.checks >= len(RETRY_SCHEDULE):
+                return await self.desk.change(payment_id, unanswered, actor="core")
+            return await self._carry_out(payment, transaction_id)
+        except GatewayRefused:
+            return await self.desk.look(payment_id)
+
+    async def _carry_out(self, payment: Payment, transaction_id: str) -> Payment:
+        """What is due of this charge was sent, and read."""
+        charge = payment.charge(transaction_id)
+        if charge is None or charge.due not in WISHES:
+            return payment
+        payment_id = payment.payment_id
+        unanswered = partial(wish_unanswered, transaction_id=transaction_id, now=self.desk.clock.now())
+        try:
+            reply = await self._send(payment, charge)
+            heard = await self.ask.charge_now(payment, transaction_id)
+        except GatewayError:
+            await self.desk.change(payment_id, unanswered, actor="core")
+            raise
+        payment = heard or payment
+        if isinstance(reply, Refused):
+            refused = partial(wish_refused, transaction_id=transaction_id)
+            payment = await self.desk.change(payment_id, refused, actor="core") or payment
+            if not _came_true(payment, charge):
+                raise GatewayRefused("; ".join(reply.reasons) or "the gateway refused it")
+        return await self.desk.change(payment_id, unanswered, actor="core") or payment
+
+    async def _send(self, payment: Payment, charge: Charge) -> CaptureReply:
+        gateway = self.gateways[payment.attempt(charge.attempt).provider]
+        match charge.due:
+            case ChargeDue.CAPTURE:
+                minor = charge.authorized_minor if charge.capture_minor is None else charge.capture_minor
+                return await gateway.capture(charge.transaction_id, Money(minor, charge.amount.currency))
+            case ChargeDue.APPROVE:
+                return await gateway.approve(charge.transaction_id)
+            case _:
+                return await gateway.deny(charge.transaction_id)
+
+    async def _found(self, payment_id: str) -> Payment:
+        payment = await self.desk.look(payment_id)
+        if payment is None:
+            raise NotFound(f"no payment {payment_id}", code="no_payment")
+        return payment
+
+
+Plan = Callable[[Payment, datetime], tuple[Payment, Charge]]
+
+
+def _came_true(payment: Payment, wished: Charge) -> bool:
+    """A repeated request is refused when the first one did it."""
+    charge = payment.charge(wished.transaction_id)
+    return charge is not None and charge.state is not wished.state

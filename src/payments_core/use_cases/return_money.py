@@ -1,0 +1,142 @@
+"""Returning money: the wish is stored, then sent under its key, then read; what got lost is asked for, never assumed."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import attrs
+
+from payments_core.errors import GatewayError, NotFound
+from payments_core.limits import RETRY_SCHEDULE
+from payments_core.money import Money
+from payments_core.payment import Charge, Payment, Refund
+from payments_core.ports import Done, Gateway, KeyUsed, Refused, Waiting
+from payments_core.returns import (
+    UNDER_WAY,
+    plan_refund,
+    refund_confirmed,
+    refund_refused,
+    refund_sent,
+    refund_unanswered,
+    why_not_refund,
+)
+from payments_core.states import ChargeState
+from payments_core.use_cases.apply_reading import AskGateway
+from payments_core.use_cases.saving import Decided, Desk
+
+__all__ = ["ReturnMoney"]
+
+Decide = Callable[[Payment], Payment]
+
+
+@attrs.frozen
+class ReturnMoney:
+    """Gives money back: voids what is captured, refunds what has settled."""
+
+    desk: Desk
+    gateways: Mapping[str, Gateway]
+    ask: AskGateway
+
+    async def __call__(
+        self, payment_id: str, amount: Money | None, reason: str | None, *, actor: str, asked_as: str | None = None
+    ) -> tuple[Payment, Refund]:
+        """The payment and its refund after the first try; `amount` None is all that is left.
+
+        A try whose answer got lost leaves the refund `unknown`: the sweep asks and sends again under the same key.
+        `asked_as` names the request: the same request again finds its refund and sends nothing.
+        Errors: NotFound `no_payment`; Conflict and InvalidInput as `plan_refund`.
+        """
+        now = self.desk.clock.now()
+        async with self.desk.store.transaction() as uow:
+            before = (await uow.payments.lock([payment_id])).get(payment_id)
+            if before is None:
+                raise NotFound(f"no payment {payment_id}", code="no_payment")
+            traits = self._gateway_of(before, before.paid_by).traits
+            after, refund = plan_refund(
+                before, amount=amount, reason=reason, by=actor, asked_as=asked_as, traits=traits, now=now
+            )
+            payment = await self.desk.put_back(uow, Decided(before, after), actor=actor)
+        if after is before:
+            return payment, refund
+        try:
+            payment = await self.step(payment_id, refund.key) or payment
+        except GatewayError:
+            # Stored as unknown and due: the caller is told how it stands, not that it failed.
+            payment = await self.desk.look(payment_id) or payment
+        return payment, payment.refund(refund.key) or refund
+
+    async def step(self, payment_id: str, key: str) -> Payment | None:
+        """The payment after one step of this refund: asked about if it may have happened, else sent.
+
+        Errors: GatewayUnavailable, GatewayTimeout; then it is unknown, and due again.
+        """
+        payment = await self.desk.look(payment_id)
+        refund = payment.refund(key) if payment else None
+        if payment is None or refund is None or refund.state not in UNDER_WAY:
+            return payment
+        try:
+            if refund.checks > 0 or refund.case is not None:
+                payment = await self.ask.charge_now(payment, refund.transaction_id) or payment
+            return await self._send(payment, key)
+        except GatewayError:
+            await self.desk.change(
+                payment_id, partial(refund_unanswered, key=key, now=self.desk.clock.now()), actor="core"
+            )
+            raise
+
+    async def _send(self, payment: Payment, key: str) -> Payment | None:
+        refund = payment.refund(key)
+        charge = payment.charge(refund.transaction_id) if refund else None
+        if refund is None or charge is None or refund.state not in UNDER_WAY:
+            return payment
+        if refund.checks > len(RETRY_SCHEDULE):
+            return await self._change(payment, partial(refund_unanswered, key=key, now=self.desk.clock.now()))
+        match charge.state:
+            case ChargeState.CAPTURED:
+                return await self._void(payment, refund, charge)
+            case ChargeState.SETTLED:
+                return await self._refund(payment, refund, charge)
+            case _:
+                return await self._refuse(payment, refund, f"the charge is {charge.state.value}", by_hand=False)
+
+    async def _void(self, payment: Payment, refund: Refund, charge: Charge) -> Payment | None:
+        """The wish to cancel is stored first, so that its result is a refund and not a reversal."""
+        now = self.desk.clock.now()
+
+        def asked(p: Payment) -> Payment:
+            known = p.charge(charge.transaction_id)
+            sent = refund_sent(p, refund.key, now)
+            return sent if known is None else sent.with_charge(attrs.evolve(known, cancel_asked=True))
+
+        payment = await self._change(payment, asked) or payment
+        await self._gateway_of(payment, charge.transaction_id).cancel(charge.transaction_id)
+        return await self.ask.charge_now(payment, charge.transaction_id)
+
+    async def _refund(self, payment: Payment, refund: Refund, charge: Charge) -> Payment | None:
+        gateway, now = self._gateway_of(payment, charge.transaction_id), self.desk.clock.now()
+        if why := why_not_refund(charge, refund.amount, gateway.traits, now):
+            return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
+        first = refund.checks == 0
+        payment = await self._change(payment, partial(refund_sent, key=refund.key, now=now)) or payment
+        reply = await gateway.refund(refund)
+        match reply:
+            case Done():
+                confirmed = partial(refund_confirmed, key=refund.key, now=self.desk.clock.now())
+                return await self._change(payment, confirmed)
+            case Refused(reasons) if first:
+                why = "; ".join(reasons) or "the gateway refused it"
+                return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
+            case Refused() | Waiting() | KeyUsed():
+                # A refusal of a repeated request may only mean that the first one was done: the gateway is asked.
+                return await self.ask.charge_now(payment, charge.transaction_id)
+
+    async def _refuse(self, payment: Payment, refund: Refund, why: str, *, by_hand: bool) -> Payment | None:
+        now = self.desk.clock.now()
+        return await self._change(payment, partial(refund_refused, key=refund.key, why=why, by_hand=by_hand, now=now))
+
+    async def _change(self, payment: Payment, decide: Decide) -> Payment | None:
+        return await self.desk.change(payment.payment_id, decide, actor="core")
+
+    def _gateway_of(self, payment: Payment, transaction_id: str | None) -> Gateway:
+        charge = payment.charge(transaction_id or "")
+        attempt = payment.attempt(charge.attempt) if charge else payment.attempts[-1]
+        return self.gateways[attempt.provider]
