@@ -113,6 +113,9 @@ class _Inbox:
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
         return [kept for key, kept in self.rows.items() if key in set(keys)]
 
+    async def lock(self, keys: Collection[NotificationKey]) -> list[Kept]:
+        return await self.load(keys)
+
 
 @attrs.define
 class _Unit:

@@ -41,8 +41,11 @@ MEANINGS: dict[tuple[str, str], Signal] = {
     ("chargeback", _ANY): Signal.SETTLED,
     ("partial_chargeback", _ANY): Signal.SETTLED,
 }
-_UNDER_REVIEW_CODE = "201"
+_DONE_CODE, _UNDER_REVIEW_CODE = "200", "201"
 _REFUND_WORDS = frozenset({"refund", "partial_refund"})
+_TAKES_MONEY = _REFUND_WORDS | {"authorize", "capture", "settlement"}
+_WANTS_DONE = frozenset({Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED})
+"""Money held or taken comes under 200, in notifications and in status answers alike."""
 _CHARGE_BACK_WORDS = frozenset({"chargeback", "partial_chargeback"})
 _DECLINED = frozenset({Signal.DENIED, Signal.FAILED})
 _JAKARTA = timezone(timedelta(hours=7))
@@ -83,8 +86,11 @@ def _meaning(word: str, fields: Fields) -> Meaning:
     signal = MEANINGS.get((word, _ANY)) or MEANINGS.get((word, fraud))
     if signal is None:
         return Unknown(word if fraud == _ACCEPTED else f"{word}/{fraud}")
-    if signal in (Signal.CAPTURED, Signal.AUTHORIZED) and fields.get("status_code") == _UNDER_REVIEW_CODE:
+    code = fields.get("status_code")
+    if signal in (Signal.CAPTURED, Signal.AUTHORIZED) and code == _UNDER_REVIEW_CODE:
         return Signal.CHALLENGED
+    if word in _TAKES_MONEY and signal in _WANTS_DONE and code is not None and code != _DONE_CODE:
+        return Unknown(f"{word}/{code}")  # the code is signed and the word is not: a pending body edited
     return signal
 
 

@@ -31,7 +31,9 @@ def several_at_once(
             async with gate:
                 await attend(due)
 
-        await asyncio.gather(*(one(due) for due in rows))
+        ended = await asyncio.gather(*(one(due) for due in rows), return_exceptions=True)
+        if broken := next((result for result in ended if isinstance(result, BaseException)), None):
+            raise broken
 
     return each
 

@@ -1,19 +1,24 @@
 """Saving what was decided: the payment, its history, its order and its stock, in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import attrs
 
 from payments_core.commands import Command, commands_between
 from payments_core.consequences import late_charge, reopen, review_late
+from payments_core.errors import StaleWrite
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
+from payments_core.limits import STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import ClosedAs, Payment
 from payments_core.ports import Change, Clock, Errands, OrderEffect, Store, UnitOfWork
 from payments_core.status import order_status
 
-__all__ = ["Decided", "Desk", "Saved", "save_all"]
+__all__ = ["Decided", "Desk", "Saved", "again_if_stale", "save_all"]
+
+Result = TypeVar("Result")
 
 
 @attrs.frozen
@@ -82,6 +87,19 @@ def _order_effect(before: Payment | None, after: Payment) -> OrderEffect | None:
     return OrderEffect(after.order_id, status, move, expired)
 
 
+async def again_if_stale(work: Callable[[], Awaitable[Result]]) -> Result:
+    """The result of `work`, run again when somebody else was first: every race has a winner, so a few tries are enough.
+
+    Errors: StaleWrite after the last try.
+    """
+    for _ in range(STALE_RETRIES_MAX):
+        try:
+            return await work()
+        except StaleWrite:
+            continue
+    return await work()
+
+
 @attrs.frozen
 class Desk:
     """Where one payment is taken out, changed and put back: lock, decide, save, commit, then the errands."""
@@ -97,6 +115,9 @@ class Desk:
 
     async def change(self, payment_id: str, decide: Callable[[Payment], Payment], *, actor: str) -> Payment | None:
         """The payment after a plain decision, saved; None when there is no such payment."""
+        return await again_if_stale(lambda: self._change(payment_id, decide, actor))
+
+    async def _change(self, payment_id: str, decide: Callable[[Payment], Payment], actor: str) -> Payment | None:
         async with self.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
             if before is None:
