@@ -102,8 +102,7 @@ def _given_back(word: str, fields: Fields, currency: Currency) -> dict[str, Any]
     if word not in _REFUND_WORDS | _CHARGE_BACK_WORDS:
         return {}
     reports = _refunds(fields, currency)
-    total = _optional(fields, "refund_amount")
-    named = _money(total, currency) if total is not None else None
+    named = _perhaps_money(_optional(fields, "refund_amount"), currency)
     if word in _CHARGE_BACK_WORDS:
         charged_back = None if reports else named
         return {
@@ -130,7 +129,7 @@ def _refunds(fields: Fields, currency: Currency) -> tuple[RefundReport, ...]:
         key = entry.get("refund_key") or entry.get("refund_chargeback_id")
         amount = entry.get("refund_amount")
         if key is not None:
-            money = _money(str(amount), currency) if amount is not None else None
+            money = _perhaps_money(amount, currency)
             reports[str(key)] = RefundReport(str(key), money, RefundNews.CONFIRMED)
     return tuple(reports.values())
 
@@ -154,7 +153,7 @@ def _optional(fields: Fields, name: str, length_max: int = _TEXT_MAX) -> str | N
 def _currency(fields: Fields) -> Currency:
     """Older bodies name no currency; Midtrans knows one."""
     try:
-        return Currency.of(_optional(fields, "currency") or "IDR")
+        return Currency.of((_optional(fields, "currency") or "IDR").upper())
     except AmountNotRepresentable as error:
         raise MalformedNotification(error.detail) from error
 
@@ -164,6 +163,14 @@ def _money(text: str, currency: Currency) -> Money:
         return Money.parse(text, currency)
     except AmountNotRepresentable as error:
         raise MalformedNotification(error.detail) from error
+
+
+def _perhaps_money(amount: object, currency: Currency) -> Money | None:
+    """An amount that may be missing; an odd one is as good as none, because the rest of the message still counts."""
+    try:
+        return _money(str(amount), currency) if amount is not None else None
+    except MalformedNotification:
+        return None
 
 
 def _time(fields: Fields, name: str) -> datetime | None:
