@@ -14,7 +14,6 @@ from payments_core.errors import Busy, StorageError, StorageUnavailable
 from payments_core.limits import BATCH_ITEMS_MAX
 from payments_core.ports import Notification
 from payments_core.use_cases.receive_notification import Accepted
-from payments_core_app.logs import traceback_of
 
 __all__ = ["Batcher"]
 
@@ -55,9 +54,9 @@ class Batcher:
             batch = self._next_batch()
             try:
                 results = await self._accept([notification for notification, _ in batch])
-            except Exception as error:
+            except Exception:
                 # Whatever broke, nobody may wait for ever: all of them are sent again by the gateway.
-                log.error("batch.failed", items=len(batch), traceback=traceback_of(error))
+                log.exception("batch.failed", items=len(batch))
                 results = [StorageUnavailable("the notification could not be stored")] * len(batch)
             for (_, stored), result in zip(batch, results, strict=True):
                 _answer(stored, result)

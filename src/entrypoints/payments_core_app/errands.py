@@ -12,7 +12,6 @@ import structlog
 
 from payments_core.commands import AskCharge, Command
 from payments_core.errors import GatewayError, NotFound, StorageError
-from payments_core_app.logs import traceback_of
 from payments_core_app.metrics import ERRANDS
 
 __all__ = ["BackgroundErrands"]
@@ -68,11 +67,10 @@ class BackgroundErrands:
         except (GatewayError, StorageError, NotFound) as error:
             ERRANDS.labels(result="postponed").inc()
             log.info("errand.postponed", command=type(command).__name__, payment_id=command.payment_id, why=error.code)
-        except Exception as error:
+        except Exception:
             # A bug of ours in one errand must not stop the others; its row is due again.
             ERRANDS.labels(result="failed").inc()
-            command_name, where = type(command).__name__, traceback_of(error)
-            log.error("errand.failed", command=command_name, payment_id=command.payment_id, traceback=where)
+            log.exception("errand.failed", command=type(command).__name__, payment_id=command.payment_id)
         else:
             ERRANDS.labels(result="done").inc()
 

@@ -5,16 +5,10 @@ Money gateways, tokens and databases all have secrets in their URLs and headers,
 
 import logging
 import sys
-import traceback
 
 import structlog
 
-__all__ = ["configure", "traceback_of"]
-
-
-def traceback_of(error: BaseException) -> str:
-    """Where it broke, without the values of variables: some of them are keys, and a renderer might show them."""
-    return "".join(traceback.format_exception(error))
+__all__ = ["configure"]
 
 
 def configure(*, pretty: bool) -> None:

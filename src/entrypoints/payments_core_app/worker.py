@@ -9,7 +9,6 @@ from payments_core.errors import StorageError
 from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.ports import Due
 from payments_core.use_cases.sweep import Sweep, SweepReport
-from payments_core_app.logs import traceback_of
 from payments_core_app.metrics import SWEPT
 
 __all__ = ["SweepLoop", "several_at_once"]
@@ -63,9 +62,9 @@ class SweepLoop:
         except StorageError as error:
             log.warning("sweep.storage_unavailable", why=error.detail)
             return _AFTER_TROUBLE_S
-        except Exception as error:
+        except Exception:
             # The loop is what recovers everything else, so nothing may end it.
-            log.error("sweep.failed", traceback=traceback_of(error))
+            log.exception("sweep.failed")
             return _AFTER_TROUBLE_S
         count(report)
         return 0 if report.total >= SWEEP_BATCH_MAX else _LOOK_EVERY_S

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import structlog
 from litestar import Litestar, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -20,6 +21,7 @@ from payments_core_app.http.pages import page_routes
 from payments_core_app.http.payments import payment_routes
 from payments_core_app.http.requests import Call, RequestMiddleware
 from payments_core_app.http.webhooks import webhook_routes
+from payments_core_app.logs import configure
 from payments_core_app.worker import SweepLoop
 from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
@@ -33,6 +35,8 @@ _SWEEP_AT_ONCE = 16
 
 def build_app(container: Container, *, sweep: bool = True) -> Litestar:
     """The HTTP application over this container; with `sweep` it attends to due work as well."""
+    if not structlog.is_configured():
+        configure(pretty=False)  # structlog's own default shows the values of variables, and some of ours are keys
     settings, service = container.settings(), container.service()
     guards = Guards(container.verifier(), container.store())
     batcher = Batcher(service.receive.accept)

@@ -23,7 +23,6 @@ from payments_core.errors import (
     StorageError,
 )
 from payments_core_app.http.requests import request_id_of
-from payments_core_app.logs import traceback_of
 from payments_core_app.tokens import Forbidden, Unauthenticated
 
 __all__ = ["CODES", "Problem", "handlers", "problem"]
@@ -159,7 +158,7 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
 
 
 def _of_a_bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
-    log.error("request.broke", path=request.url.path, traceback=traceback_of(error))
+    log.error("request.broke", path=request.url.path, exc_info=error)
     return problem(request, 500, "internal", "a fault of ours; it was logged under this request id")
 
 
