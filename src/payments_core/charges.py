@@ -62,14 +62,27 @@ def after_message(
         state=to,
         amount=amount,
         method=message.method or was.method,
-        faults=compare(attempt, charge, message) if message.amount else was.faults,
+        faults=_faults(was, attempt, charge, message),
         authorized_by_reading=was.authorized_by_reading or (by_reading and message.meaning is Signal.AUTHORIZED),
         had_money=was.had_money or to in MONEY or to is ChargeState.AUTHORIZED,
+        # It took money before our wish came true: whoever voids it from now on does it by himself.
+        cancel_asked=was.cancel_asked and not (to in MONEY and was.state not in MONEY),
         occurred_at=_first_dated(was, to, message),
         decline=_decline(was, to, message, now),
         authorized_minor=amount.amount_minor if to is ChargeState.AUTHORIZED else was.authorized_minor,
     )
     return _with_amounts(moved, was, message, to)
+
+
+def _faults(was: Charge, attempt: Attempt, charge: Charge | None, message: Observation) -> frozenset[CaseKind]:
+    """What differs now, and what differed before and this message does not speak of."""
+    unsaid = was.faults
+    if message.amount is not None:
+        unsaid -= {CaseKind.AMOUNT_MISMATCH, CaseKind.CURRENCY_MISMATCH}
+    says_merchant = attempt.merchant_id is None or message.merchant_id is not None
+    if says_merchant and (attempt.live is None or message.live is not None):
+        unsaid -= {CaseKind.MERCHANT_MISMATCH}
+    return compare(attempt, charge, message) | unsaid if message.amount is not None else unsaid
 
 
 def _blank(attempt: Attempt, message: Observation) -> Charge:

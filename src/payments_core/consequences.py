@@ -180,14 +180,16 @@ def _note_what_needs_a_person(payment: Payment, now: datetime) -> Payment:
 
 
 def _stop_the_others(payment: Payment, now: datetime) -> Payment:
-    if payment.paid_by is None:
-        return payment
+    """Beside a charge that has paid, and on a page that is over, nothing may become money any more."""
     for charge in payment.charges:
-        is_other = charge.transaction_id != payment.paid_by
+        over = not payment.attempt(charge.attempt).is_payable
+        is_other = charge.transaction_id != payment.paid_by and (over or payment.paid_by is not None)
         if is_other and charge.is_live and charge.due is not ChargeDue.CANCEL:
             payment = payment.with_charge(_to_be_cancelled(charge, now))
+        elif charge.due is ChargeDue.CANCEL and not charge.is_live:
+            payment = payment.with_charge(attrs.evolve(charge, due=None, check_at=None, checks=0))
     page = payment.payable_attempt
-    if page is None or page.closing is CloseReason.PAID:
+    if payment.paid_by is None or page is None or page.closing is CloseReason.PAID:
         return payment
     return payment.with_attempt(begin_closing(page, CloseReason.PAID, "core", now))
 

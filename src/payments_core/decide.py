@@ -15,7 +15,7 @@ import attrs
 
 from payments_core.charges import after_message, compare, money_news
 from payments_core.consequences import begin_closing, follow, open_case
-from payments_core.limits import CHARGES_MAX, LEASE
+from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
 from payments_core.observations import Nothing, Observation, Unknown
 from payments_core.operations import wish_done
 from payments_core.payment import Attempt, Charge, ChargeDue, CloseReason, Payment
@@ -36,7 +36,16 @@ from payments_core.states import (
     reading_rule,
 )
 
-__all__ = ["HintDecision", "Reading", "ReadingDecision", "Verdict", "decide_hint", "decide_reading", "still_wants"]
+__all__ = [
+    "HintDecision",
+    "Reading",
+    "ReadingDecision",
+    "Verdict",
+    "decide_hint",
+    "decide_reading",
+    "recheck_again",
+    "still_wants",
+]
 
 
 _SIGNED = frozenset({CaseKind.AMOUNT_MISMATCH})
@@ -178,7 +187,13 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
     if charge.cancel_asked and hint.meaning is Signal.CANCELLED and charge.left_minor <= 0:
         return False  # the void we asked for: a refund of the whole, the charge stays captured
     rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)
+    if hint.refunded_unknown and _is_a_case(payment, CaseKind.REFUND_UNKNOWN, charge):
+        hint = attrs.evolve(hint, refunded_unknown=False)
     return not isinstance(rule, Keep) or money_news(charge, hint)
+
+
+def _is_a_case(payment: Payment, kind: CaseKind, charge: Charge) -> bool:
+    return any(case.kind is kind and case.transaction_id == charge.transaction_id for case in payment.cases)
 
 
 # ── readings ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -227,6 +242,9 @@ def _accept(payment: Payment, heard: _Heard, to: ChargeState, reading: Reading, 
     payment = hear_refunds(payment, charge, heard.says, heard.now)
     if charge.faults:
         payment = _open_mismatches(payment, heard, charge.faults)
+    if heard.says.refunded_unknown and charge.has_money and charge.refunded_minor == 0:
+        evidence = {"status": _word(heard.says), "why": "some of it was given back, and nobody says how much"}
+        payment = open_case(payment, CaseKind.REFUND_UNKNOWN, charge.transaction_id, heard.now, evidence)
     return _doubt_the_page(payment, heard, charge)
 
 
@@ -235,12 +253,23 @@ def _when_to_ask_again(charge: Charge, heard: _Heard, reading: Reading, lag: tim
     was_over = heard.state in ENDED or heard.state is ChargeState.REVERSED
     if charge.state is not heard.state and (was_over or charge.state is ChargeState.REVERSED):
         return _recheck(charge, heard.now + lag)
-    done = wish_done(charge) or (charge.due is ChargeDue.CANCEL and not charge.is_live)
-    return _not_due(charge) if done or _is_the_recheck(charge, reading) else charge
+    done = wish_done(charge) or _is_the_recheck(charge, reading)
+    return _not_due(charge) if done else charge
 
 
 def _recheck(charge: Charge, at: datetime) -> Charge:
     return attrs.evolve(charge, due=ChargeDue.RECHECK, check_at=at, recheck_after=at, checks=0)
+
+
+def recheck_again(payment: Payment, transaction_id: str, now: datetime) -> Payment:
+    """The payment with a recheck that brought no answer due once more, later each time; the schedule ends."""
+    charge = payment.charge(transaction_id)
+    if charge is None or charge.due is not ChargeDue.RECHECK or (charge.recheck_after or now) > now:
+        return payment
+    if charge.checks >= len(RETRY_SCHEDULE):
+        return payment.with_charge(_not_due(charge))
+    again = attrs.evolve(charge, check_at=now + RETRY_SCHEDULE[charge.checks], checks=charge.checks + 1)
+    return payment.with_charge(again)
 
 
 def _is_the_recheck(charge: Charge, reading: Reading) -> bool:
@@ -292,9 +321,11 @@ def _doubt_the_page(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
 
 def _settle_doubt(payment: Payment, reading: Reading, now: datetime) -> Payment:
     """The order id was asked after the doubt arose: another try lives, and the page with it, or the page is closed."""
-    page = payment.attempt(reading.attempt)
+    page, answer = payment.attempt(reading.attempt), reading.answer
     if page.doubt is None or reading.transaction_id is not None:
         return payment
+    if answer is not None and isinstance(answer.meaning, Unknown):
+        return payment  # whatever it is, it is not an end
     if reading.number < max((charge.reading_number for charge in payment.charges_of(page)), default=0):
         return payment
     if any(charge.is_live or charge.has_money for charge in payment.charges):

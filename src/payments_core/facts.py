@@ -12,10 +12,10 @@ from enum import Enum
 import attrs
 
 from payments_core.money import Money
-from payments_core.orders import OrderStatus, StockMove
+from payments_core.orders import StockMove
 from payments_core.payment import AttemptState, Charge, CloseReason, Payment, RefundState
 from payments_core.states import ChargeState
-from payments_core.status import PaymentStatus, order_status, status
+from payments_core.status import PaymentStatus, status
 
 __all__ = ["Event", "Fact", "FactType", "facts_between", "numbered", "stock_fact"]
 
@@ -186,8 +186,11 @@ _ENDS = {
 
 
 def _of_the_end(before: Payment, after: Payment) -> Iterator[Fact]:
+    """Given up once, whatever is tried on it afterwards; failed whenever its last page ended."""
     now_is = status(after)
-    if now_is in _ENDS and (status(before) is not now_is) and after.attempts:
+    given_up = after.closed is not None and before.closed is None
+    failed = now_is is PaymentStatus.FAILED and status(before) is not PaymentStatus.FAILED
+    if now_is in _ENDS and (given_up or failed) and after.attempts:
         yield Fact(_ENDS[now_is], {})
 
 
@@ -199,7 +202,7 @@ def _of_the_order(before: Payment, after: Payment) -> Iterator[Fact]:
         yield Fact(FactType.ORDER_PAID, data)
         if any(attempt.closing is CloseReason.CANCELLED for attempt in before.attempts if attempt.is_payable):
             yield Fact(FactType.ORDER_CANCEL_REFUSED, data)
-    if OrderStatus.CANCELLED is order_status(after) is not order_status(before) and after.closed is not None:
+    if after.closed is not None and before.closed is None:
         yield Fact(FactType.ORDER_CANCELLED, {**data, "as": after.closed.kind.value, "by": after.closed.by})
 
 

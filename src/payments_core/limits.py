@@ -5,6 +5,9 @@ from datetime import timedelta
 AMOUNT_MINOR_MAX = 10**15
 """Minor units. Fits a signed 64-bit column with room for sums over a thousand lines; ten trillion rupiah per order."""
 
+STALE_RETRIES_MAX = 3
+"""How often a transaction that lost a race is run again before its caller is told to come back."""
+
 ATTEMPTS_MAX = 20
 """Pages one payment may open. A buyer who failed twenty pages needs a person (design 2b)."""
 
@@ -27,7 +30,10 @@ OVER_AFTER = timedelta(minutes=60)
 """A page counts as over this long past its end: Midtrans expires in batches and its clock differs (facts, 4 and 5)."""
 
 LEASE = timedelta(seconds=30)
-"""How long claimed due work belongs to its worker (design 4)."""
+"""How long claimed due work belongs to its worker; twice the longest time-out a gateway may have (design 4)."""
+
+GATEWAY_TIMEOUT_MAX = LEASE / 2
+"""A call that outlasts the lease of its row would be made twice at once."""
 
 OPENING_GRACE = timedelta(seconds=5)
 """Added to the gateway's time-out to make the lease of an opening (design 4)."""
@@ -40,8 +46,8 @@ REFUTE_AFTER = (
 )
 """When a hint that its reading does not bear out is asked again; after the last one it is refuted (design 3)."""
 
-UNREACHABLE_RETRY = timedelta(seconds=30)
-"""When a question that got no answer is asked again; it never counts towards a refutation."""
+POLL_CHARGES_MAX = 20
+"""Tries one poll of a page asks about, the newest first; a page rarely has more than three that still live."""
 
 RETRY_SCHEDULE = (
     timedelta(seconds=5),

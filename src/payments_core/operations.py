@@ -109,7 +109,7 @@ def wish_unanswered(payment: Payment, transaction_id: str, now: datetime) -> Pay
     payment = payment.with_charge(attrs.evolve(charge, check_at=now + pause, checks=charge.checks + 1))
     if charge.checks < len(RETRY_SCHEDULE):
         return payment
-    evidence = {"asked": charge.due.value if charge.due else "", "by": charge.asked_by or ""}
+    evidence = {"asked": charge.due.value, "by": charge.asked_by or ""}
     return open_case(payment, CaseKind.OUTCOME_UNKNOWN, transaction_id, now, evidence)
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from payments_core.consequences import begin_closing, follow
+from payments_core.consequences import begin_closing, follow, open_case
 from payments_core.errors import Conflict
 from payments_core.identity import provider_order_id
 from payments_core.limits import (
@@ -22,7 +22,7 @@ from payments_core.limits import (
 from payments_core.orders import Order, OrderStatus
 from payments_core.payment import Attempt, AttemptState, CloseReason, Payment
 from payments_core.policy import GatewayTraits, Policy
-from payments_core.states import ChargeState
+from payments_core.states import CaseKind, ChargeState
 from payments_core.status import PaymentStatus, status
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "ReplacePage",
     "SamePage",
     "SendAgain",
+    "cannot_be_proved",
     "new_payment",
     "page_dead",
     "page_end",
@@ -161,7 +162,8 @@ def _conflict(stands: PaymentStatus) -> Conflict:
 def _plan_on_page(payment: Payment, page: Attempt, wish: PageWish, traits: GatewayTraits, now: datetime) -> PayPlan:
     if page.lease_until is not None and page.lease_until > now:
         return Await(page)
-    if not wish.fits(page):
+    opening = page.state is AttemptState.OPENING and page.ends_at - now >= PAGE_LEFT_MIN
+    if not wish.fits(page) and not opening:  # an opening is finished first: only a page with a token can be closed
         replaced = begin_closing(page, CloseReason.REPLACED, "customer", now)
         return ReplacePage(payment.with_attempt(replaced), replaced)
     if page.state is AttemptState.OPEN and not page.resend:
@@ -225,11 +227,12 @@ def page_opened(payment: Payment, number: int, token: str, url: str, policy: Pol
     first = page.url is None
     known = attrs.evolve(page, token=token, url=url, lease_until=None)
     if page.state in (AttemptState.OPENING, AttemptState.OPEN):
-        resend = first and page.sends > 1
+        resend = page.sends > 1
         known = attrs.evolve(
             known,
             state=AttemptState.OPEN,
             resend=resend,
+            sends=0,
             request=page.request if resend else None,
             check_at=now + policy.poll,
             checks=0 if first else page.checks,
@@ -254,9 +257,9 @@ def page_refused(payment: Payment, number: int, now: datetime) -> Payment:
 
 def page_taken(payment: Payment, number: int, now: datetime) -> Payment:
     """The payment after "already taken": a transaction exists, so no other page is opened until it is proved dead."""
-    page = attrs.evolve(payment.attempt(number), lease_until=None)
+    page = attrs.evolve(payment.attempt(number), lease_until=None, resend=False, request=None)
     if page.url is not None:
-        return follow(payment.with_attempt(attrs.evolve(page, resend=False, request=None)), now)
+        return follow(payment.with_attempt(page), now)
     if page.state is AttemptState.OPENING:
         page = begin_closing(page, CloseReason.LOST, "gateway", now)
     return follow(payment.with_attempt(page), now)
@@ -298,21 +301,35 @@ def poll_again(payment: Payment, number: int, policy: Policy, now: datetime) -> 
     return payment.with_attempt(attrs.evolve(page, check_at=now + pause, checks=page.checks + 1))
 
 
-def proof_of_death(payment: Payment, page: Attempt, *, token_gone: bool, found: bool, now: datetime) -> str | None:
+def proof_of_death(payment: Payment, page: Attempt, *, token_gone: bool, asked_at: datetime) -> str | None:
     """Why nobody can pay on this page any more, or None while that is not proved.
 
     `token_gone`: the gateway said the token is cancelled, already cancelled or unknown, before the status was asked.
-    `found`: asking by order id showed a transaction. Both questions were answered; an unreachable gateway never gets
-    here. A 404 alone, our clock alone, a time-out or the end of one charge is never a proof (design 2b).
+    `asked_at` is when the questions began. All of them were answered, and understood: an unreachable gateway, or a
+    transaction it shows and we cannot place, never gets here. A 404 alone, our clock alone, a time-out or the end of
+    one charge is never a proof (design 2b).
     """
     charges = payment.charges_of(page)
     if any(charge.is_live or charge.has_money for charge in charges):
         return None
     if token_gone and page.token is not None:
         return "closed"
-    if page.token is None and (found or charges):
+    if page.token is None and charges:
         return "closed"
-    return "over" if now >= page.ends_at + OVER_AFTER else None
+    return "over" if asked_at >= page.ends_at + OVER_AFTER else None
+
+
+def cannot_be_proved(payment: Payment, number: int, transaction_id: str, now: datetime) -> Payment:
+    """The payment with its page still closing: the gateway shows a transaction that we cannot place.
+
+    Asked again; after the last step of the schedule somebody has to look.
+    """
+    page = payment.attempt(number)
+    payment = try_closing_again(payment, number, now)
+    if page.state is not AttemptState.CLOSING or page.checks < len(RETRY_SCHEDULE):
+        return payment
+    evidence = {"page": page.provider_order_id, "why": "the gateway shows a transaction whose state is not known"}
+    return open_case(payment, CaseKind.OUTCOME_UNKNOWN, transaction_id, now, evidence)
 
 
 def plan_deadline(payment: Payment, policy: Policy, now: datetime) -> Payment:

@@ -318,10 +318,13 @@ class Inbox(Protocol):
         """Verdict, reason, asked, tries and check_at as they stand in these values."""
 
     async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
-        """The hints of one transaction that wait for an answer, oldest first."""
+        """The hints of one transaction that wait for an answer, oldest first, locked until the transaction ends."""
 
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
         """These notifications, oldest first; unknown keys are left out."""
+
+    async def lock(self, keys: Collection[NotificationKey]) -> list[Kept]:
+        """The same, locked until the transaction ends."""
 
 
 class DueKind(Enum):

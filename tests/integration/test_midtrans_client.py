@@ -185,6 +185,32 @@ async def test_what_snap_says_of_a_token(
 
 
 @pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {}),
+        (200, {"maintenance": True}),
+        (202, {"status_code": "202"}),
+        (302, {"login": "here"}),
+        (200, {"canceled_at": 7}),
+    ],
+)
+async def test_only_snaps_own_words_say_that_a_page_is_gone(
+    server: Scripted, gateway: MidtransGateway, attempt: Attempt, status: int, body: dict[str, object]
+) -> None:
+    """A page believed dead by mistake is a second page that can be paid."""
+    server.answer = says(status, json.dumps(body), Location="/elsewhere")
+    with pytest.raises(GatewayUnavailable):
+        await gateway.close_page(attrs.evolve(attempt, token="t"))
+
+
+async def test_an_error_of_snap_inside_http_200_is_an_error(
+    server: Scripted, gateway: MidtransGateway, attempt: Attempt
+) -> None:
+    server.answer = says(200, json.dumps({"error_messages": ["Transaction is on progress"]}))
+    assert await gateway.close_page(attrs.evolve(attempt, token="t")) is PageClosing.IN_PROGRESS
+
+
+@pytest.mark.parametrize(
     ("status", "body"), [(404, '{"error_messages": ["no route"]}'), (404, "<html></html>"), (400, "{}"), (500, "{}")]
 )
 async def test_a_404_of_another_kind_does_not_prove_a_page_gone(

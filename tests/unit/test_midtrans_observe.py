@@ -149,3 +149,10 @@ def test_a_settlement_carries_no_refund_even_if_the_body_has_such_fields() -> No
 @pytest.mark.parametrize("odd", ["x", 5, [5], [{"refund_amount": "1"}], {}])
 def test_odd_refund_lists_break_nothing(odd: object) -> None:
     assert observe({**BODY, "transaction_status": "partial_refund", "refunds": odd}).refunds == ()
+
+
+@pytest.mark.parametrize("word", ["authorize", "capture", "settlement", "refund", "partial_refund"])
+@pytest.mark.parametrize("code", ["202", "407"])
+def test_money_under_a_code_that_is_not_moneys_is_unknown(word: str, code: str) -> None:
+    """The code is signed and the word is not: a denied body edited into a settlement."""
+    assert said(transaction_status=word, status_code=code) == Unknown(f"{word}/{code}")

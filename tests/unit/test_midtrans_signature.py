@@ -229,3 +229,8 @@ def test_signatures_are_compared_in_constant_time_only() -> None:
 def test_the_samples_are_what_the_standard_library_says() -> None:
     for order_id, code, gross, key, signature in VERIFIED:
         assert hashlib.sha512(f"{order_id}{code}{gross}{key}".encode()).hexdigest() == signature
+
+
+def test_half_a_character_is_no_signed_text() -> None:
+    """JSON can say a lone surrogate; it was a crash that anybody could cause."""
+    assert not is_signed("\ud800", "200", "1000.00", "0" * 128, [KEY])

@@ -23,6 +23,7 @@ from payments_core import (
     Signal,
     status,
 )
+from payments_core.ports import Notification
 from payments_core.use_cases.receive_notification import Accepted
 from payments_core.use_cases.start_payment import Paying
 from payments_core_memory import ManualClock, MemoryGateway, MemoryStore, SequentialIds
@@ -60,7 +61,11 @@ class World:
     service: PaymentService = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.gateway = MemoryGateway(traits=self.traits)
+        self.use(MemoryGateway(traits=self.traits))
+
+    def use(self, gateway: MemoryGateway) -> None:
+        """Everything talks to this gateway from now on."""
+        self.gateway = gateway
         self.service = PaymentService.over(
             self.store,
             {"memory": self.gateway},
@@ -140,6 +145,19 @@ class World:
         """What became of the notification the gateway would send now; its questions are not asked yet."""
         body, headers = self.gateway.notification(transaction_id, **forged)
         return await self.deliver_bytes(body, headers)
+
+    def understood(self, transaction_id: str, **forged: object) -> Notification:
+        """The notification the gateway would send now, its sender proved and not yet taken in."""
+        body, headers = self.gateway.notification(transaction_id, **forged)
+        notification = self.service.receive.understand("memory", body, headers)
+        assert isinstance(notification, Notification)
+        return notification
+
+    def forget_the_gateway(self) -> None:
+        """Its keys were taken out of the settings."""
+        gateways = self.service.sweep.ask.gateways
+        assert isinstance(gateways, dict)
+        gateways.clear()
 
     async def deliver_bytes(self, body: bytes, headers: dict[str, str]) -> Accepted:
         """What became of these bytes."""

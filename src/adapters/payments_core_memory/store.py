@@ -113,6 +113,9 @@ class _Inbox:
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
         return [kept for key, kept in self.rows.items() if key in set(keys)]
 
+    async def lock(self, keys: Collection[NotificationKey]) -> list[Kept]:
+        return await self.load(keys)
+
 
 @attrs.define
 class _Unit:
@@ -164,20 +167,13 @@ class _Unit:
 
 
 def _due_in(payment: Payment, kind: DueKind) -> Iterator[tuple[datetime, Due]]:
-    if kind is DueKind.DEADLINE and payment.deadline_at:
-        yield payment.deadline_at, Due(kind, payment.payment_id)
-    if kind is DueKind.ATTEMPT:
-        for attempt in payment.attempts:
-            if attempt.check_at:
-                yield attempt.check_at, Due(kind, payment.payment_id, str(attempt.number))
-    if kind is DueKind.CHARGE:
-        for charge in payment.charges:
-            if charge.check_at:
-                yield charge.check_at, Due(kind, payment.payment_id, charge.transaction_id)
-    if kind is DueKind.REFUND:
-        for refund in payment.refunds:
-            if refund.check_at:
-                yield refund.check_at, Due(kind, payment.payment_id, refund.key)
+    rows: dict[DueKind, list[tuple[datetime | None, str]]] = {
+        DueKind.DEADLINE: [(payment.deadline_at, "")],
+        DueKind.ATTEMPT: [(attempt.check_at, str(attempt.number)) for attempt in payment.attempts],
+        DueKind.CHARGE: [(charge.check_at, charge.transaction_id) for charge in payment.charges],
+        DueKind.REFUND: [(refund.check_at, refund.key) for refund in payment.refunds],
+    }
+    return ((at, Due(kind, payment.payment_id, part)) for at, part in rows[kind] if at is not None)
 
 
 @attrs.define

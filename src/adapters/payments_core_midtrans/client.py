@@ -83,8 +83,11 @@ class _BoundedHttp:
         connect_s = min(_CONNECT_S_MAX, self._timeout_s)
         given.update(timeout=(connect_s, self._timeout_s), allow_redirects=False, stream=True)
         with self._session.request(method, url, **given) as response:
+            if response.is_redirect:
+                raise GatewayUnavailable("the answer is a redirect")
             body = b""
-            for chunk in response.iter_content(_CHUNK_BYTES):
+            # `read1` gives what has come, so a peer that drips is looked at with every drop.
+            while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
                 body += chunk
                 if len(body) > _ANSWER_BYTES_MAX:
                     raise GatewayUnavailable(f"the answer is longer than {_ANSWER_BYTES_MAX} bytes")

@@ -38,6 +38,7 @@ _TAKEN = ("has already been taken", "has been paid and utilized", "sudah digunak
 """A duplicate is HTTP 400 at Snap, told apart by text alone, in two languages."""
 _GONE = ("token already canceled", "token not found")
 _IN_PROGRESS = "transaction is on progress"
+_OK = 200
 _NOT_FOUND = 404
 _ABOUT_US = frozenset({401, 402, 403, 408, 429})
 """Refusals of our key, our account or our pace, not of this request: after they are mended it can succeed."""
@@ -74,7 +75,7 @@ class MidtransGateway:
         Errors: MalformedNotification, NotAuthentic.
         """
         fields = read_fields(body)
-        if "signature_key" not in fields:
+        if "signature_key" not in fields or "order_id" not in fields:
             foreign = next((kind for field, kind in _FOREIGN.items() if field in fields), None)
             if foreign is not None:
                 return Foreign(foreign)
@@ -113,15 +114,13 @@ class MidtransGateway:
     async def close_page(self, attempt: Attempt) -> PageClosing:
         """Cancel the Snap token. Only Snap's own words count: a 404 of another kind proves nothing."""
         try:
-            await self._client.cancel_page(attempt.token or "")
+            answer = await self._client.cancel_page(attempt.token or "")
         except ApiRefusal as refusal:
-            said = " ".join(refusal.messages).lower()
-            if any(words in said for words in _GONE):
-                return PageClosing.GONE
-            if _IN_PROGRESS in said:
-                return PageClosing.IN_PROGRESS
-            raise _unavailable(refusal) from None
-        return PageClosing.GONE
+            return _closing_of(refusal)
+        if isinstance(answer.get("canceled_at"), str):
+            return PageClosing.GONE
+        said = answer.get("error_messages")
+        return _closing_of(ApiRefusal(_OK, tuple(map(str, said)) if isinstance(said, list) else ()))
 
     async def read(self, reference: str) -> Observation | None:
         """The status of a transaction id or an order id; None for Midtrans' 404, in either of its two forms."""
@@ -218,6 +217,16 @@ def _reply_to(refusal: ApiRefusal) -> PageReply:
     if any(words in said for words in _TAKEN):
         return PageTaken()
     return PageRefused(refusal.messages)
+
+
+def _closing_of(refusal: ApiRefusal) -> PageClosing:
+    """What Snap's words mean, whatever HTTP status they came under; without them nothing is proved."""
+    said = " ".join(refusal.messages).lower()
+    if any(words in said for words in _GONE):
+        return PageClosing.GONE
+    if _IN_PROGRESS in said:
+        return PageClosing.IN_PROGRESS
+    raise _unavailable(refusal)
 
 
 def _unavailable(refusal: ApiRefusal) -> GatewayUnavailable:

@@ -41,8 +41,11 @@ MEANINGS: dict[tuple[str, str], Signal] = {
     ("chargeback", _ANY): Signal.SETTLED,
     ("partial_chargeback", _ANY): Signal.SETTLED,
 }
-_UNDER_REVIEW_CODE = "201"
+_DONE_CODE, _UNDER_REVIEW_CODE = "200", "201"
 _REFUND_WORDS = frozenset({"refund", "partial_refund"})
+_TAKES_MONEY = _REFUND_WORDS | {"authorize", "capture", "settlement"}
+_WANTS_DONE = frozenset({Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED})
+"""Money held or taken comes under 200, in notifications and in status answers alike."""
 _CHARGE_BACK_WORDS = frozenset({"chargeback", "partial_chargeback"})
 _DECLINED = frozenset({Signal.DENIED, Signal.FAILED})
 _JAKARTA = timezone(timedelta(hours=7))
@@ -83,8 +86,11 @@ def _meaning(word: str, fields: Fields) -> Meaning:
     signal = MEANINGS.get((word, _ANY)) or MEANINGS.get((word, fraud))
     if signal is None:
         return Unknown(word if fraud == _ACCEPTED else f"{word}/{fraud}")
-    if signal in (Signal.CAPTURED, Signal.AUTHORIZED) and fields.get("status_code") == _UNDER_REVIEW_CODE:
+    code = fields.get("status_code")
+    if signal in (Signal.CAPTURED, Signal.AUTHORIZED) and code == _UNDER_REVIEW_CODE:
         return Signal.CHALLENGED
+    if word in _TAKES_MONEY and signal in _WANTS_DONE and code is not None and code != _DONE_CODE:
+        return Unknown(f"{word}/{code}")  # the code is signed and the word is not: a pending body edited
     return signal
 
 
@@ -96,8 +102,7 @@ def _given_back(word: str, fields: Fields, currency: Currency) -> dict[str, Any]
     if word not in _REFUND_WORDS | _CHARGE_BACK_WORDS:
         return {}
     reports = _refunds(fields, currency)
-    total = _optional(fields, "refund_amount")
-    named = _money(total, currency) if total is not None else None
+    named = _perhaps_money(_optional(fields, "refund_amount"), currency)
     if word in _CHARGE_BACK_WORDS:
         charged_back = None if reports else named
         return {
@@ -124,7 +129,7 @@ def _refunds(fields: Fields, currency: Currency) -> tuple[RefundReport, ...]:
         key = entry.get("refund_key") or entry.get("refund_chargeback_id")
         amount = entry.get("refund_amount")
         if key is not None:
-            money = _money(str(amount), currency) if amount is not None else None
+            money = _perhaps_money(amount, currency)
             reports[str(key)] = RefundReport(str(key), money, RefundNews.CONFIRMED)
     return tuple(reports.values())
 
@@ -148,7 +153,7 @@ def _optional(fields: Fields, name: str, length_max: int = _TEXT_MAX) -> str | N
 def _currency(fields: Fields) -> Currency:
     """Older bodies name no currency; Midtrans knows one."""
     try:
-        return Currency.of(_optional(fields, "currency") or "IDR")
+        return Currency.of((_optional(fields, "currency") or "IDR").upper())
     except AmountNotRepresentable as error:
         raise MalformedNotification(error.detail) from error
 
@@ -158,6 +163,14 @@ def _money(text: str, currency: Currency) -> Money:
         return Money.parse(text, currency)
     except AmountNotRepresentable as error:
         raise MalformedNotification(error.detail) from error
+
+
+def _perhaps_money(amount: object, currency: Currency) -> Money | None:
+    """An amount that may be missing; an odd one is as good as none, because the rest of the message still counts."""
+    try:
+        return _money(str(amount), currency) if amount is not None else None
+    except MalformedNotification:
+        return None
 
 
 def _time(fields: Fields, name: str) -> datetime | None:

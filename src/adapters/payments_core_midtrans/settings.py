@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import attrs
 
-from payments_core.policy import GatewayTraits
+from payments_core.policy import GatewayTraits, RefundRule
 from payments_core.states import Confirm
 
 __all__ = ["MidtransSettings"]
@@ -13,6 +13,20 @@ _SNAP = {
     True: "https://app.midtrans.com/snap/v1",
     False: "https://app.sandbox.midtrans.com/snap/v1",
 }
+REFUNDS = {
+    "akulaku": RefundRule(timedelta(days=180)),
+    "credit_card": RefundRule(timedelta(days=180)),
+    "dana": RefundRule(timedelta(days=45)),
+    "gopay": RefundRule(timedelta(days=180)),
+    "kredivo": RefundRule(timedelta(days=14)),
+    "ovo": RefundRule(timedelta(days=180), partial=False),
+    "qris": RefundRule(timedelta(days=45)),
+    "shopeepay": RefundRule(timedelta(days=365)),
+}
+"""Methods Midtrans gives settled money back for, with the longest time any of their kinds has (midtrans.md section 7).
+
+Virtual accounts, Mandiri bills and counter cash are never given back by it. Where a kind is shorter, Midtrans refuses.
+"""
 _API = {True: "https://api.midtrans.com", False: "https://api.sandbox.midtrans.com"}
 
 
@@ -55,7 +69,11 @@ class MidtransSettings:
 
     @property
     def traits(self) -> GatewayTraits:
-        """What the core must know: Midtrans signs no status, and an answer may lag."""
+        """What the core must know: Midtrans signs no status, an answer may lag, and not every method gives back."""
         return GatewayTraits(
-            confirm=self.confirm, status_lag=self.status_lag, timeout=self.timeout, merchant_id=self.merchant_id
+            confirm=self.confirm,
+            status_lag=self.status_lag,
+            timeout=self.timeout,
+            merchant_id=self.merchant_id,
+            refunds=REFUNDS,
         )

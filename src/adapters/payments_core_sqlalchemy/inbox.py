@@ -55,23 +55,29 @@ class SqlInbox:
             await self._connection.execute(statement, rows)
 
     async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
-        """The hints of one transaction that wait for an answer, oldest first."""
+        """The hints of one transaction that wait for an answer, oldest first, locked in the order of their keys."""
         query = select(table).where(
             table.c.verdict == Verdict.WAITING.value,
             table.c.shard == payment_id,
             table.c.transaction_id == transaction_id,
         )
-        return await self._all(query)
+        return await self._locked(query)
 
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
         """These notifications, oldest first; unknown keys are left out."""
-        wanted = [attrs.astuple(key) for key in keys]
-        return await self._all(select(table).where(tuple_(*_KEY).in_(wanted)))
+        return await self._all(select(table).where(tuple_(*_KEY).in_([attrs.astuple(key) for key in keys])))
+
+    async def lock(self, keys: Collection[NotificationKey]) -> list[Kept]:
+        """The same, locked in the order of their keys."""
+        return await self._locked(select(table).where(tuple_(*_KEY).in_([attrs.astuple(key) for key in keys])))
+
+    async def _locked(self, query: Any) -> list[Kept]:  # noqa: ANN401 - a Select
+        return await self._all(query.order_by(*_KEY).with_for_update())
 
     async def _all(self, query: Any) -> list[Kept]:  # noqa: ANN401 - a Select
-        ordered = query.order_by(table.c.received_at, *_KEY)
-        rows = (await self._connection.execute(ordered)).mappings().all()
-        return [_kept(row, _notification(row)) for row in rows]
+        rows = (await self._connection.execute(query)).mappings().all()
+        found = [_kept(row, _notification(row)) for row in rows]
+        return sorted(found, key=lambda kept: (kept.notification.received_at, _sort_key(kept.notification.key)))
 
 
 def _sort_key(key: NotificationKey) -> tuple[str, str, str, str]:

@@ -77,6 +77,7 @@ class SqlOrderBook:
         if known is not None and (known.payment_id is not None or known.status is not OrderStatus.PENDING):
             raise Conflict("a page was opened for this order, or it is over: it cannot change", code="order_frozen")
         if known is not None:
+            await self._lock_stock({**known.tracked_units(), **order.tracked_units()})  # all skus in one order
             await self._release(order.order_id)
         await self._take_from_stock(order.tracked_units())
         await self._store(order, known)

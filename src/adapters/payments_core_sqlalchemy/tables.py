@@ -268,7 +268,7 @@ outbox = Table(
 idempotency = Table(
     "idempotency",
     metadata,
-    Column("payment_id", _PAYMENT_ID, nullable=False),
+    Column("about", _ORDER_ID, nullable=False),
     Column("subject", Text, nullable=False),
     Column("route", Text, nullable=False),
     Column("key", String(255), nullable=False),
@@ -277,7 +277,7 @@ idempotency = Table(
     Column("lease_until", Utc),
     Column("status", Integer),
     Column("body", LargeBinary),
-    PrimaryKeyConstraint("payment_id", "subject", "route", "key"),
+    PrimaryKeyConstraint("about", "subject", "route", "key"),
     Index("ix_idempotency_made", "made_at"),
 )
 """Requests that carried an Idempotency-Key: leased while they run, answered the same afterwards."""

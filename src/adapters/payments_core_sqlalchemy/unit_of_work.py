@@ -20,14 +20,14 @@ class SqlUnitOfWork:
     """The `UnitOfWork` port over one connection."""
 
     def __init__(self, connection: AsyncConnection, *, subscribers: Sequence[str] = ()) -> None:
-        self._connection = connection
+        self.connection = connection
         self.payments = SqlPayments(connection, subscribers)
         self.inbox = SqlInbox(connection)
         self.orders = SqlOrderBook(connection)
 
     async def commit(self) -> None:
         """Everything done is durable; a connection lost meanwhile leaves it unknown, and repeating it is safe."""
-        await self._connection.commit()
+        await self.connection.commit()
 
     async def claim_due(self, kind: DueKind, *, now: datetime, until: datetime, limit: int) -> list[Due]:
         """Rows of one kind that are due, oldest first, nobody else's until `until`."""
@@ -62,4 +62,4 @@ class SqlUnitOfWork:
         due = select(*key).where(due_at <= now).order_by(due_at).limit(limit).with_for_update(skip_locked=True)
         where = key[0].in_(due) if len(key) == 1 else tuple_(*key).in_(due)
         claim = update(due_at.table).where(where).values({due_at: until}).returning(*key)
-        return [tuple(row) for row in await self._connection.execute(claim)]
+        return [tuple(row) for row in await self.connection.execute(claim)]

@@ -17,6 +17,7 @@ from payments_core_app.settings import Settings
 from payments_core_app.tokens import Verifier, make_verifier
 from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy.idempotency import SqlIdempotency
 
 __all__ = ["Container", "make_gateways"]
 
@@ -47,6 +48,7 @@ class Container(containers.DeclarativeContainer):
     ids: providers.Provider[Ids] = providers.ThreadSafeSingleton(SystemIds)
     policy: providers.Provider[Policy] = providers.Callable(_policy, settings)
     store: providers.Provider[ShopStore] = providers.ThreadSafeSingleton(_store, settings)
+    idempotency: providers.Provider[SqlIdempotency] = providers.ThreadSafeSingleton(SqlIdempotency, store)
     gateways: providers.Provider[Mapping[str, Gateway]] = providers.ThreadSafeSingleton(make_gateways, settings)
     background: providers.Provider[BackgroundErrands] = providers.ThreadSafeSingleton(
         BackgroundErrands, at_once=_ERRANDS_AT_ONCE

@@ -6,10 +6,19 @@ import msgspec
 
 from payments_core.facts import Event
 from payments_core.money import Money
-from payments_core.payment import Attempt, Case, Charge, Payment
+from payments_core.payment import Attempt, Case, Charge, Payment, Refund
 from payments_core.status import status
 
-__all__ = ["EventAnswer", "PaymentAnswer", "event_answer", "payment_answer", "rfc3339"]
+__all__ = [
+    "CaseAnswer",
+    "EventAnswer",
+    "PaymentAnswer",
+    "RefundAnswer",
+    "event_answer",
+    "payment_answer",
+    "refund_answer",
+    "rfc3339",
+]
 
 
 class AttemptAnswer(msgspec.Struct, kw_only=True):
@@ -42,6 +51,21 @@ class ChargeAnswer(msgspec.Struct, kw_only=True):
     occurred_at: str | None
 
 
+class RefundAnswer(msgspec.Struct, kw_only=True):
+    """One return of money; `state` is `unknown` while the gateway has not said what became of it."""
+
+    refund_id: str
+    transaction_id: str
+    state: str
+    amount: str
+    currency: str
+    reason: str | None
+    by: str
+    at: str
+    refused: str | None
+    payment_status: str
+
+
 class CaseAnswer(msgspec.Struct, kw_only=True):
     """Something only a person can settle."""
 
@@ -51,6 +75,9 @@ class CaseAnswer(msgspec.Struct, kw_only=True):
     transaction_id: str | None
     opened_at: str
     evidence: dict[str, str]
+    decision: str | None
+    decided_by: str | None
+    note: str | None
 
 
 class PaymentAnswer(msgspec.Struct, kw_only=True):
@@ -69,6 +96,7 @@ class PaymentAnswer(msgspec.Struct, kw_only=True):
     needs_review: list[str]
     attempts: list[AttemptAnswer]
     charges: list[ChargeAnswer]
+    refunds: list[RefundAnswer]
     cases: list[CaseAnswer]
     version: int
 
@@ -99,8 +127,25 @@ def payment_answer(payment: Payment) -> PaymentAnswer:
         needs_review=[*dict.fromkeys(case.kind.value for case in payment.open_cases)],
         attempts=[_attempt(attempt) for attempt in payment.attempts],
         charges=[_charge(charge) for charge in payment.charges],
+        refunds=[refund_answer(payment, refund) for refund in payment.refunds],
         cases=[_case(case) for case in payment.cases],
         version=payment.version,
+    )
+
+
+def refund_answer(payment: Payment, refund: Refund) -> RefundAnswer:
+    """A refund in plain values."""
+    return RefundAnswer(
+        refund_id=refund.key,
+        transaction_id=refund.transaction_id,
+        state=refund.state.value,
+        amount=refund.amount.major(),
+        currency=refund.amount.currency.code,
+        reason=refund.reason,
+        by=refund.by,
+        at=rfc3339(refund.at),
+        refused=refund.refused,
+        payment_status=status(payment).value,
     )
 
 
@@ -163,4 +208,7 @@ def _case(case: Case) -> CaseAnswer:
         transaction_id=case.transaction_id,
         opened_at=rfc3339(case.opened_at),
         evidence=dict(case.evidence),
+        decision=case.decision.value if case.decision else None,
+        decided_by=case.decided_by,
+        note=case.note,
     )

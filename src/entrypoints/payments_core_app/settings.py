@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from payments_core.limits import PAGE_LEFT_MIN
+from payments_core.limits import GATEWAY_TIMEOUT_MAX, PAGE_LEFT_MIN
 from payments_core.policy import LatePayment, Policy
 from payments_core.states import Confirm
 from payments_core_midtrans import MidtransSettings
@@ -24,6 +24,7 @@ _DATABASE_URL = "sqlite+aiosqlite:///payments.sqlite3"
 _DATABASES = ("sqlite+aiosqlite:///", "postgresql+asyncpg://")
 _PUBLIC_URL = "http://127.0.0.1:8000"
 _EXPIRY_MAX = timedelta(days=7)
+_THREADS_MAX = 1000
 _SANDBOX_PREFIXES = ("SB-", "VT-")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
@@ -175,17 +176,32 @@ def _midtrans(reader: "_Reader") -> MidtransSettings | None:
         "api_url": reader.url("MIDTRANS_API_URL"),
         "frontend_url": _frontend(reader),
         "confirm": reader.word("MIDTRANS_CONFIRM", Confirm, Confirm.ALWAYS),
-        "timeout": reader.number("MIDTRANS_TIMEOUT_SECONDS", 10.0, lambda n: timedelta(seconds=n)),
+        "timeout": _timeout(reader),
         "status_lag": reader.number(
             "MIDTRANS_STATUS_LAG_SECONDS", 600.0, lambda n: timedelta(seconds=n), zero_is_fine=True
         ),
-        "threads": reader.number("MIDTRANS_THREADS", 32.0, int),
+        "threads": _threads(reader),
     }
     if server_key is None:
         return None
     if any(character.isspace() for character in server_key):
         reader.problem("MIDTRANS_SERVER_KEY holds a blank")
     return MidtransSettings(server_key=server_key, **values)  # type: ignore[arg-type]
+
+
+def _timeout(reader: "_Reader") -> timedelta:
+    timeout = reader.number("MIDTRANS_TIMEOUT_SECONDS", 10.0, lambda n: timedelta(seconds=n))
+    if timeout > GATEWAY_TIMEOUT_MAX:
+        bound = GATEWAY_TIMEOUT_MAX.seconds
+        reader.problem(f"MIDTRANS_TIMEOUT_SECONDS is at most {bound}: due work is leased for twice that")
+    return timeout
+
+
+def _threads(reader: "_Reader") -> int:
+    threads = reader.number("MIDTRANS_THREADS", 32.0, lambda n: n)
+    if not threads.is_integer() or threads > _THREADS_MAX:
+        reader.problem(f"MIDTRANS_THREADS is a whole number up to {_THREADS_MAX}")
+    return int(threads)
 
 
 @attrs.define

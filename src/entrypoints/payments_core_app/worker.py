@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 
 import structlog
 
@@ -10,6 +11,7 @@ from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.ports import Due
 from payments_core.use_cases.sweep import Sweep, SweepReport
 from payments_core_app.metrics import SWEPT
+from payments_core_sqlalchemy.idempotency import SqlIdempotency
 
 __all__ = ["SweepLoop", "several_at_once"]
 
@@ -17,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _AFTER_TROUBLE_S = 5.0
+_REAP_EVERY_S = 600.0
 
 
 def several_at_once(
@@ -31,7 +34,9 @@ def several_at_once(
             async with gate:
                 await attend(due)
 
-        await asyncio.gather(*(one(due) for due in rows))
+        ended = await asyncio.gather(*(one(due) for due in rows), return_exceptions=True)
+        if broken := next((result for result in ended if isinstance(result, BaseException)), None):
+            raise broken
 
     return each
 
@@ -39,8 +44,10 @@ def several_at_once(
 class SweepLoop:
     """Attends to what is due, in the background of a server or in a process of its own."""
 
-    def __init__(self, sweep: Sweep, at_once: int) -> None:
+    def __init__(self, sweep: Sweep, at_once: int, keys: SqlIdempotency) -> None:
         self._sweep = sweep
+        self._keys = keys
+        self._reap_at = 0.0
         self._each = several_at_once(at_once)
         self._stop = asyncio.Event()
 
@@ -57,6 +64,7 @@ class SweepLoop:
         """How long to wait before the next look: not at all while whole batches are due."""
         try:
             report = await self._sweep.once(each=self._each)
+            await self._forget_old_keys()
         except StorageError as error:
             log.warning("sweep.storage_unavailable", why=error.detail)
             return _AFTER_TROUBLE_S
@@ -66,6 +74,11 @@ class SweepLoop:
             return _AFTER_TROUBLE_S
         count(report)
         return 0 if report.total >= SWEEP_BATCH_MAX else _LOOK_EVERY_S
+
+    async def _forget_old_keys(self) -> None:
+        if monotonic() >= self._reap_at:
+            await self._keys.reap(self._sweep.desk.clock.now())
+            self._reap_at = monotonic() + _REAP_EVERY_S
 
     def stop(self) -> None:
         """The loop ends after the batch it is at."""

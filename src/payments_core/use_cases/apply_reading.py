@@ -5,7 +5,7 @@ known as such. One answer serves every hint of its transaction that arrived befo
 still not borne out waits, is asked about again, and is refuted in the end.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -18,7 +18,7 @@ from payments_core.observations import Observation
 from payments_core.payment import Attempt, Payment
 from payments_core.ports import Gateway, Kept, UnitOfWork
 from payments_core.states import ENDED, ChargeState, Signal
-from payments_core.use_cases.saving import Decided, Desk
+from payments_core.use_cases.saving import Decided, Desk, again_if_stale
 
 __all__ = ["AskGateway"]
 
@@ -44,36 +44,49 @@ class AskGateway:
         self, payment_id: str, provider: str, attempt: int, transaction_id: str, number: int, then: Then = _nothing_more
     ) -> Payment | None:
         """The payment after the answer about one transaction; None when there is no such payment."""
+        payment, _answer = await self._charge_heard(payment_id, provider, attempt, transaction_id, number, then)
+        return payment
+
+    async def _charge_heard(
+        self, payment_id: str, provider: str, attempt: int, transaction_id: str, number: int, then: Then
+    ) -> tuple[Payment | None, Observation | None]:
         asked_at = self.desk.clock.now()
         answer = await self.gateways[provider].read(transaction_id)
         reading = Reading(
             number=number, asked_at=asked_at, attempt=attempt, transaction_id=transaction_id, answer=answer
         )
-        return await self.apply(payment_id, reading, then)
+        return await self.apply(payment_id, reading, then), answer
 
     async def charge_now(self, payment: Payment, transaction_id: str, then: Then = _nothing_more) -> Payment | None:
         """The same under a fresh number, for a charge the payment knows."""
+        heard, _answer = await self.charge_heard(payment, transaction_id, then)
+        return heard
+
+    async def charge_heard(
+        self, payment: Payment, transaction_id: str, then: Then = _nothing_more
+    ) -> tuple[Payment | None, Observation | None]:
+        """The same, and what the gateway answered."""
         charge = payment.charge(transaction_id)
         if charge is None:
-            return None
-        attempt = payment.attempt(charge.attempt)
-        number = await self.take_number(payment.payment_id)
-        return await self.charge(payment.payment_id, attempt.provider, attempt.number, transaction_id, number, then)
+            return None, None
+        attempt, payment_id = payment.attempt(charge.attempt), payment.payment_id
+        number = await self.take_number(payment_id)
+        return await self._charge_heard(payment_id, attempt.provider, attempt.number, transaction_id, number, then)
 
     async def page(self, payment_id: str, attempt: Attempt, then: Then = _nothing_more) -> Payment | None:
         """The payment after the answer about a whole page, asked by its order id."""
-        payment, _found = await self.page_found(payment_id, attempt, then)
+        payment, _answer = await self.page_heard(payment_id, attempt, then)
         return payment
 
-    async def page_found(
+    async def page_heard(
         self, payment_id: str, attempt: Attempt, then: Then = _nothing_more
-    ) -> tuple[Payment | None, bool]:
-        """The same, and whether the gateway showed any transaction."""
+    ) -> tuple[Payment | None, Observation | None]:
+        """The same, and what the gateway answered: the transaction it shows for the order id, or None."""
         number = await self.take_number(payment_id)
         asked_at = self.desk.clock.now()
         answer = await self.gateways[attempt.provider].read(attempt.provider_order_id)
         reading = Reading(number=number, asked_at=asked_at, attempt=attempt.number, transaction_id=None, answer=answer)
-        return await self.apply(payment_id, reading, then), answer is not None
+        return await self.apply(payment_id, reading, then), answer
 
     async def take_number(self, payment_id: str) -> int:
         """The number of the next question about this payment."""
@@ -86,8 +99,14 @@ class AskGateway:
 
     async def apply(self, payment_id: str, reading: Reading, then: Then = _nothing_more) -> Payment | None:
         """The payment after this reading, and every waiting hint it answers with its verdict."""
+        return await again_if_stale(lambda: self._apply(payment_id, reading, then))
+
+    async def _apply(self, payment_id: str, reading: Reading, then: Then) -> Payment | None:
+        """Locks keep the global order: the hints first, then their payment."""
         now = self.desk.clock.now()
+        about = reading.transaction_id or (reading.answer.transaction_id if reading.answer else None)
         async with self.desk.store.transaction() as uow:
+            waiting = await uow.inbox.waiting(payment_id, about) if about is not None else []
             before = (await uow.payments.lock([payment_id])).get(payment_id)
             if before is None:
                 return None
@@ -96,9 +115,8 @@ class AskGateway:
             if used:
                 decision = decide_reading(before, reading, lag=gateway.traits.status_lag, now=now)
                 after, used = decision.payment, decision.used
-            transaction_id = reading.answer.transaction_id if used and reading.answer else reading.transaction_id
-            if transaction_id is not None:
-                after = await _answer_hints(uow, gateway, after, transaction_id, reading.number, now)
+            if waiting and (used or reading.transaction_id is not None):
+                after = await _answer_hints(uow, gateway, after, waiting, reading.number, now)
             return await self.desk.put_back(uow, Decided(before, then(after)), actor=f"gateway:{gateway.name}")
 
     async def _is_ours(self, uow: UnitOfWork, payment: Payment, reading: Reading) -> bool:
@@ -113,11 +131,11 @@ class AskGateway:
 
 
 async def _answer_hints(
-    uow: UnitOfWork, gateway: Gateway, payment: Payment, transaction_id: str, number: int, now: datetime
+    uow: UnitOfWork, gateway: Gateway, payment: Payment, waiting: Sequence[Kept], number: int, now: datetime
 ) -> Payment:
     """Every hint of the transaction that arrived before the question left gets its verdict, or waits again."""
     answered = []
-    for kept in await uow.inbox.waiting(payment.payment_id, transaction_id):
+    for kept in waiting:
         if kept.asked > number:
             continue
         hint = gateway.observe(kept.notification.body)

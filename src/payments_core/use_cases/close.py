@@ -5,14 +5,16 @@ so an ending that we caused is never taken for one that happened.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 
 import attrs
 
 from payments_core.errors import GatewayError
-from payments_core.limits import CLOSE_ROUNDS_MAX, RETRY_SCHEDULE
-from payments_core.pages import page_dead, proof_of_death, try_closing_again
+from payments_core.limits import CLOSE_ROUNDS_MAX, PAGE_LEFT_MIN, RETRY_SCHEDULE
+from payments_core.observations import Observation, Unknown
+from payments_core.pages import cannot_be_proved, page_dead, page_taken, proof_of_death, try_closing_again
 from payments_core.payment import Attempt, AttemptState, Charge, CloseReason, Payment
-from payments_core.ports import Gateway, PageClosing
+from payments_core.ports import Gateway, PageClosing, PageOpened, PageRefused, PageTaken
 from payments_core.states import ChargeState
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.saving import Desk
@@ -22,11 +24,11 @@ __all__ = ["ClosePages"]
 
 @attrs.frozen
 class _Seen:
-    """What one round of closing found out."""
+    """What one round of closing found out; `unplaced` is a transaction the gateway shows and we cannot place."""
 
     payment: Payment
     token_gone: bool
-    found: bool
+    unplaced: str | None = None
 
 
 @attrs.frozen
@@ -45,20 +47,22 @@ class ClosePages:
         payment = await self.desk.look(payment_id)
         if payment is None or not self._is_due(payment.attempt(number)):
             return None
+        asked_at = self.desk.clock.now()
         try:
+            payment = await self._with_a_token(payment, number)
             seen = await self._rounds(payment, number)
         except GatewayError:
             return await self.desk.change(
                 payment_id, lambda p: try_closing_again(p, number, self.desk.clock.now()), actor="core"
             )
-        return await self.desk.change(payment_id, lambda p: self._judge(p, number, seen), actor="core")
+        return await self.desk.change(payment_id, lambda p: self._judge(p, number, seen, asked_at), actor="core")
 
     async def charge(self, payment_id: str, transaction_id: str) -> Payment | None:
         """The payment after one try to cancel this charge; due again until it has ended, or turned into money."""
         payment = await self.desk.look(payment_id)
         charge = payment.charge(transaction_id) if payment else None
         if payment is None or charge is None or not charge.is_live:
-            return None
+            return None  # `follow` has cleared what was due
         gateway = self.gateways[payment.attempt(charge.attempt).provider]
         await gateway.cancel(transaction_id)
         return await self.ask.charge_now(payment, transaction_id, then=lambda p: self._later(p, transaction_id))
@@ -68,6 +72,25 @@ class ClosePages:
         in_flight = page.lease_until is not None and page.lease_until > self.desk.clock.now()
         return page.state is AttemptState.CLOSING and not in_flight
 
+    async def _with_a_token(self, payment: Payment, number: int) -> Payment:
+        """A page whose create was never answered is created once more, under the same id, to have a token to cancel."""
+        page = payment.attempt(number)
+        too_late = page.ends_at - self.desk.clock.now() < PAGE_LEFT_MIN
+        if page.token is not None or page.request is None or too_late:
+            return payment
+        reply, now = await self.gateways[page.provider].open_page(page), self.desk.clock.now()
+
+        def told(p: Payment) -> Payment:
+            match reply:
+                case PageOpened(token, url):
+                    return p.with_attempt(attrs.evolve(p.attempt(number), token=token, url=url))
+                case PageTaken():
+                    return page_taken(p, number, now)
+                case PageRefused():
+                    return page_dead(p, number, "refused", now)
+
+        return await self.desk.change(payment.payment_id, told, actor=f"gateway:{page.provider}") or payment
+
     async def _rounds(self, payment: Payment, number: int) -> _Seen:
         seen = await self._look(payment, number)
         for _ in range(CLOSE_ROUNDS_MAX - 1):
@@ -76,6 +99,15 @@ class ClosePages:
                 break
             await self._cancel(seen.payment, number, to_cancel)
             seen = await self._look(seen.payment, number)
+        return await self._every_other(seen, number)
+
+    async def _every_other(self, seen: _Seen, number: int) -> _Seen:
+        """Before a page is called dead every transaction we know of is asked about: one may have turned into money."""
+        charges = seen.payment.charges_of(seen.payment.attempt(number))
+        if seen.unplaced is not None or any(charge.is_live or charge.has_money for charge in charges):
+            return seen
+        for charge in charges:
+            seen = await self._hear(seen, charge.transaction_id)
         return seen
 
     async def _look(self, payment: Payment, number: int) -> _Seen:
@@ -83,12 +115,17 @@ class ClosePages:
         page = payment.attempt(number)
         gateway = self.gateways[page.provider]
         token_gone = page.token is not None and await gateway.close_page(page) is PageClosing.GONE
-        heard, found = await self.ask.page_found(payment.payment_id, page)
-        payment = heard or payment
-        for charge in payment.charges_of(page):
+        heard, answer = await self.ask.page_heard(payment.payment_id, page)
+        seen = _Seen(heard or payment, token_gone, _unplaced(heard or payment, answer))
+        for charge in seen.payment.charges_of(page):
             if charge.is_live:
-                payment = await self.ask.charge_now(payment, charge.transaction_id) or payment
-        return _Seen(payment, token_gone, found)
+                seen = await self._hear(seen, charge.transaction_id)
+        return seen
+
+    async def _hear(self, seen: _Seen, transaction_id: str) -> _Seen:
+        heard, answer = await self.ask.charge_heard(seen.payment, transaction_id)
+        payment = heard or seen.payment
+        return attrs.evolve(seen, payment=payment, unplaced=seen.unplaced or _unplaced(payment, answer))
 
     async def _cancel(self, payment: Payment, number: int, charges: list[Charge]) -> None:
         """The wish is stored first, so that its result is not taken for the buyer's or the gateway's doing."""
@@ -98,12 +135,14 @@ class ClosePages:
         for transaction_id in ids:
             await gateway.cancel(transaction_id)
 
-    def _judge(self, payment: Payment, number: int, seen: _Seen) -> Payment:
+    def _judge(self, payment: Payment, number: int, seen: _Seen, asked_at: datetime) -> Payment:
         now = self.desk.clock.now()
         page = payment.attempt(number)
         if page.state is not AttemptState.CLOSING:
             return payment
-        proof = proof_of_death(payment, page, token_gone=seen.token_gone, found=seen.found, now=now)
+        if seen.unplaced is not None:
+            return cannot_be_proved(payment, number, seen.unplaced, now)
+        proof = proof_of_death(payment, page, token_gone=seen.token_gone, asked_at=asked_at)
         return page_dead(payment, number, proof, now) if proof else try_closing_again(payment, number, now)
 
     def _later(self, payment: Payment, transaction_id: str) -> Payment:
@@ -113,6 +152,14 @@ class ClosePages:
         pause = RETRY_SCHEDULE[min(charge.checks, len(RETRY_SCHEDULE) - 1)]
         due = attrs.evolve(charge, check_at=self.desk.clock.now() + pause, checks=charge.checks + 1)
         return payment.with_charge(due)
+
+
+def _unplaced(payment: Payment, answer: Observation | None) -> str | None:
+    """The transaction of an answer whose state we cannot know: an unknown word, or a charge that was not recorded."""
+    if answer is None:
+        return None
+    known = payment.charge(answer.transaction_id) is not None
+    return None if known and not isinstance(answer.meaning, Unknown) else answer.transaction_id
 
 
 def _is_to_cancel(charge: Charge, seen: _Seen, number: int) -> bool:

@@ -83,7 +83,7 @@ class OperatePayment:
             return payment
         return await self.closing.page(payment_id, page.number) or payment
 
-    async def refresh(self, payment_id: str) -> Payment:
+    async def refresh(self, payment_id: str, *, actor: str) -> Payment:  # noqa: ARG002 - reading leaves no trace
         """The payment after the gateway was asked about its open page and every charge of it.
 
         Errors: NotFound, GatewayUnavailable, GatewayTimeout.

@@ -5,6 +5,7 @@ One straight path. `understand` needs no database: bytes that do not authenticat
 When the table says Ask, the hint waits in its row and the answer carries the question; nobody waits for it here.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -20,9 +21,11 @@ from payments_core.observations import Observation
 from payments_core.payment import Payment
 from payments_core.policy import LatePayment
 from payments_core.ports import Clock, Errands, Foreign, Gateway, Kept, Notification, NotificationKey, Store, UnitOfWork
-from payments_core.use_cases.saving import Decided, save_all
+from payments_core.use_cases.saving import Decided, again_if_stale, save_all
 
 __all__ = ["Accepted", "ReceiveNotification"]
+
+log = logging.getLogger(__name__)
 
 _LOOKED_AT_AGAIN = frozenset({Verdict.WAITING, Verdict.REFUTED, Verdict.UNMATCHED})
 """Verdicts of a stored notification that its repetition may still change."""
@@ -88,7 +91,7 @@ class ReceiveNotification:
         One bad item never takes its neighbours: when the transaction fails, each is tried once by itself.
         """
         try:
-            return [*await self._accept_together(batch)]
+            return [*await again_if_stale(lambda: self._accept_together(batch))]
         except StorageError as error:
             if len(batch) == 1:
                 return [error]
@@ -98,7 +101,8 @@ class ReceiveNotification:
         now = self.clock.now()
         async with self.store.transaction() as uow:
             kept = await uow.inbox.remember(batch)
-            todo = [item for item in kept.values() if item.fresh or item.verdict in _LOOKED_AT_AGAIN]
+            arrived = [kept[key] for key in dict.fromkeys(notification.key for notification in batch)]
+            todo = [item for item in arrived if item.fresh or item.verdict in _LOOKED_AT_AGAIN]
             results, commands = await self._decide(uow, todo, now)
             await uow.commit()
         self.errands(commands)
@@ -113,7 +117,7 @@ class ReceiveNotification:
         """What became of stored notifications whose payment was not known when they came."""
         now = self.clock.now()
         async with self.store.transaction() as uow:
-            unmatched = [kept for kept in await uow.inbox.load(keys) if kept.verdict is Verdict.UNMATCHED]
+            unmatched = [kept for kept in await uow.inbox.lock(keys) if kept.verdict is Verdict.UNMATCHED]
             later = [attrs.evolve(kept, tries=kept.tries + 1) for kept in unmatched]
             results, commands = await self._decide(uow, later, now)
             await uow.commit()
@@ -145,11 +149,12 @@ class ReceiveNotification:
         if payment is None:
             return _Decision(None, Verdict.UNMATCHED, "no such payment"), ()
         gateway = self.gateways[item.notification.key.provider]
-        hint = item.notification.says or gateway.observe(item.notification.body)
         try:
+            hint = item.notification.says or gateway.observe(item.notification.body)
             made = decide_hint(payment, hint, confirm=gateway.traits.confirm, now=now)
-        except (ValueError, AssertionError, ArithmeticError) as error:
-            # A broken rule of ours must not take its neighbours, nor lose the message: it is kept for a person.
+        except Exception as error:
+            # A bug of ours must not take its neighbours, nor lose the message: it is kept for a person.
+            log.exception("notification %s could not be decided", item.notification.key.digest)
             return _Decision(payment, Verdict.QUARANTINED, f"could not be decided: {error}"), ()
         return _Decision.of(made), _question(payment, hint, made)
 

@@ -1,4 +1,4 @@
-"""Returning money: the wish is stored, then sent under its key, then read; what got lost is asked for, never assumed."""
+"""Returning money: the wish is stored, sent under its key, then read; what got lost is asked for, never assumed."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

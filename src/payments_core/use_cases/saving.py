@@ -1,13 +1,16 @@
 """Saving what was decided: the payment, its history, its order and its stock, in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import attrs
 
 from payments_core.commands import Command, commands_between
 from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, review_late
+from payments_core.errors import StaleWrite
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
+from payments_core.limits import STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import ClosedAs, Payment
 from payments_core.policy import LatePayment
@@ -16,7 +19,9 @@ from payments_core.returns import return_late_money
 from payments_core.states import CaseKind
 from payments_core.status import order_status
 
-__all__ = ["Decided", "Desk", "Saved", "save_all"]
+__all__ = ["Decided", "Desk", "Saved", "again_if_stale", "save_all"]
+
+Result = TypeVar("Result")
 
 
 @attrs.frozen
@@ -104,6 +109,19 @@ def _order_effect(before: Payment | None, after: Payment) -> OrderEffect | None:
     return OrderEffect(after.order_id, status, move, expired, also_consumed=came_back)
 
 
+async def again_if_stale(work: Callable[[], Awaitable[Result]]) -> Result:
+    """The result of `work`, run again when somebody else was first: every race has a winner, so a few tries are enough.
+
+    Errors: StaleWrite after the last try.
+    """
+    for _ in range(STALE_RETRIES_MAX):
+        try:
+            return await work()
+        except StaleWrite:
+            continue
+    return await work()
+
+
 @attrs.frozen
 class Desk:
     """Where one payment is taken out, changed and put back: lock, decide, save, commit, then the errands."""
@@ -120,6 +138,9 @@ class Desk:
 
     async def change(self, payment_id: str, decide: Callable[[Payment], Payment], *, actor: str) -> Payment | None:
         """The payment after a plain decision, saved; None when there is no such payment."""
+        return await again_if_stale(lambda: self._change(payment_id, decide, actor))
+
+    async def _change(self, payment_id: str, decide: Callable[[Payment], Payment], actor: str) -> Payment | None:
         async with self.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
             if before is None:

@@ -23,7 +23,7 @@ from payments_core.errors import (
 )
 from payments_core.facts import Fact, stock_fact
 from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN
-from payments_core.orders import Order, StockMove
+from payments_core.orders import Order, OrderStatus, StockMove
 from payments_core.pages import (
     Await,
     NewPage,
@@ -119,7 +119,7 @@ class StartPayment:
                     await self._close_first(payment, attempt)
                 case NewPage(payment, attempt) | SendAgain(payment, attempt):
                     paying = await self._send(payment, attempt)
-                    if paying.attempt.state is AttemptState.OPEN:
+                    if paying.attempt.state is AttemptState.OPEN and wish.fits(paying.attempt):
                         return paying
 
     async def finish(self, payment_id: str, number: int) -> Payment | None:
@@ -151,11 +151,20 @@ class StartPayment:
                 if isinstance(plan, SamePage | Await):
                     return plan
         async with self.desk.store.transaction() as uow:
-            order = await _order(uow, order_id, customer_id)
+            order = await self._claimed(uow, order_id, customer_id)
             plan, before = await self._plan_in(uow, order, wish, lock=True)
             if isinstance(plan, SamePage | Await):
                 return plan
             return await self._store_intent(uow, order, before, plan, actor)
+
+    async def _claimed(self, uow: UnitOfWork, order_id: str, customer_id: str | None) -> Order:
+        """The order with its payment's id, read again after the claim has locked it: the shop may be changing it."""
+        order = await _order(uow, order_id, customer_id)
+        if order.payment_id is not None or order.status is not OrderStatus.PENDING:
+            return order
+        if not await uow.orders.claim(order_id, self.ids.payment_id()):
+            raise StaleWrite(f"order {order_id} has a payment by now, or is over")
+        return await _order(uow, order_id, customer_id)
 
     async def _plan_in(
         self, uow: UnitOfWork, order: Order, wish: PageWish, *, lock: bool
@@ -165,7 +174,7 @@ class StartPayment:
         if order.payment_id is not None:
             ids = [order.payment_id]
             before = (await (uow.payments.lock(ids) if lock else uow.payments.load(ids))).get(order.payment_id)
-        payment = before or new_payment(order, self.ids.payment_id(), now)
+        payment = before or new_payment(order, order.payment_id or "", now)
         if lost_its_stock(payment):
             payment = attrs.evolve(payment, reserved_at=now)
         page = payment.payable_attempt
@@ -186,8 +195,6 @@ class StartPayment:
                 also = (stock_fact(StockMove.RESERVED),)
         if before is None:
             also = (stock_fact(StockMove.RESERVED),) if order.tracked_units() else ()
-            if not await uow.orders.claim(order.order_id, payment.payment_id):
-                raise StaleWrite(f"order {order.order_id} has a payment by now")
         stored = await self.desk.put_back(uow, Decided(before, payment, also), actor=actor)
         return attrs.evolve(plan, payment=stored, attempt=attempt)
 

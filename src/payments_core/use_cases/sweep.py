@@ -4,15 +4,17 @@ Claiming moves a row's time forward by the lease and commits; the work is done w
 A process that dies holding a row loses nothing: the row comes due again. A doubled run changes nothing.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import attrs
 
-from payments_core.errors import GatewayError, NotFound, StaleWrite
-from payments_core.limits import LEASE, SWEEP_BATCH_MAX
+from payments_core.decide import Verdict, recheck_again
+from payments_core.errors import GatewayError, NotFound, StaleWrite, StorageError
+from payments_core.limits import LEASE, POLL_CHARGES_MAX, SWEEP_BATCH_MAX
 from payments_core.pages import plan_deadline, poll_again
-from payments_core.payment import AttemptState, ChargeDue, Payment
+from payments_core.payment import Attempt, AttemptState, ChargeDue
 from payments_core.policy import Policy
 from payments_core.ports import Due, DueKind, NotificationKey, ShopStore
 from payments_core.use_cases.apply_reading import AskGateway
@@ -24,6 +26,8 @@ from payments_core.use_cases.saving import Desk
 from payments_core.use_cases.start_payment import StartPayment
 
 __all__ = ["Sweep", "SweepReport"]
+
+log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -66,6 +70,12 @@ class Sweep:
                 await self._attend(due)
             except (GatewayError, StaleWrite, NotFound):
                 postponed[due.kind.value] += 1  # its lease brings it back
+            except StorageError:
+                raise
+            except Exception:
+                # A row that breaks us (a gateway that is no longer set up, a bug) must not keep the others waiting.
+                log.exception("due row of %s %s could not be attended to", due.kind.value, due.id)
+                postponed[due.kind.value] += 1
             else:
                 done[due.kind.value] += 1
 
@@ -111,7 +121,7 @@ class Sweep:
             return  # a gateway that is no longer set up: its notifications wait until it is
         hint = gateway.observe(kept.notification.body)
         attempt = payment.attempt_named(hint.provider_order_id) if payment else None
-        if payment is None or attempt is None:
+        if payment is None or attempt is None or kept.verdict is Verdict.UNMATCHED:
             await self.receive.match_again([key])
             return
         number = await self.ask.take_number(payment.payment_id)
@@ -127,14 +137,20 @@ class Sweep:
             case AttemptState.OPENING:
                 await self.start.finish(payment_id, number)
             case AttemptState.OPEN:
-                await self.ask.page(payment_id, page, then=lambda p: self._polled(p, number))
+                await self._poll(payment_id, page)
             case AttemptState.CLOSING:
                 await self.closing.page(payment_id, number)
             case AttemptState.DEAD | AttemptState.SPENT:
                 pass
 
-    def _polled(self, payment: Payment, number: int) -> Payment:
-        return poll_again(payment, number, self.policy, self.desk.clock.now())
+    async def _poll(self, payment_id: str, page: Attempt) -> None:
+        """The page, and every try on it that may still become money: an order id shows one transaction only."""
+        now = self.desk.clock.now()
+        payment = await self.ask.page(payment_id, page, then=lambda p: poll_again(p, page.number, self.policy, now))
+        live = [charge for charge in payment.charges_of(page) if charge.is_live] if payment else []
+        for charge in live[-POLL_CHARGES_MAX:]:
+            if payment is not None:
+                payment = await self.ask.charge_now(payment, charge.transaction_id)
 
     async def _charge(self, payment_id: str, transaction_id: str) -> None:
         payment = await self.desk.look(payment_id)
@@ -144,7 +160,8 @@ class Sweep:
         if charge.due is ChargeDue.CANCEL:
             await self.closing.charge(payment_id, transaction_id)
         elif charge.due is ChargeDue.RECHECK:
-            await self.ask.charge_now(payment, transaction_id)
+            now = self.desk.clock.now()
+            await self.ask.charge_now(payment, transaction_id, then=lambda p: recheck_again(p, transaction_id, now))
         elif charge.due is not None:
             await self.operate.step(payment_id, transaction_id)
 

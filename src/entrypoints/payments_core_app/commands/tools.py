@@ -9,14 +9,15 @@ import rich_click as click
 from payments_core import Payment
 from payments_core.errors import NotFound
 from payments_core.facts import Event
+from payments_core.ports import PaymentFilter
 from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, print_json, run, settings_or_exit
 from payments_core_app.container import Container
-from payments_core_app.describe import EventAnswer, PaymentAnswer, event_answer, payment_answer
+from payments_core_app.describe import CaseAnswer, EventAnswer, PaymentAnswer, event_answer, payment_answer
 from payments_core_app.tokens import SCOPES, Role, make_token
 
-__all__ = ["show", "stock", "token"]
+__all__ = ["review", "show", "stock", "token"]
 
-_EVENTS_MAX = 1000
+_EVENTS_AT_ONCE, _REVIEW_MAX = 500, 10_000
 
 
 @click.command()
@@ -83,12 +84,14 @@ def get_stock(sku: str, *, as_json: bool) -> None:
 @click.argument("payment_id")
 @as_json
 def show(payment_id: str, *, as_json: bool) -> None:
-    """Print everything known of PAYMENT_ID: pages, charges, cases, history."""
+    """Print everything known of PAYMENT_ID: pages, charges, refunds, cases, and its whole history."""
 
     async def work(container: Container) -> tuple[Payment, list[Event]]:
         async with container.store().reading() as uow:
             payment = (await uow.payments.load([payment_id])).get(payment_id)
-            events = await uow.payments.history(payment_id, after=0, limit=_EVENTS_MAX)
+            events = list[Event]()
+            while page := await uow.payments.history(payment_id, after=len(events), limit=_EVENTS_AT_ONCE):
+                events += page
         if payment is None:
             raise NotFound(f"no payment {payment_id}", code="no_payment")
         return payment, events
@@ -100,6 +103,38 @@ def show(payment_id: str, *, as_json: bool) -> None:
         print_json({**msgspec.to_builtins(told), "events": msgspec.to_builtins(history)})
     else:
         _print(told, history)
+
+
+@click.command()
+@as_json
+def review(*, as_json: bool) -> None:
+    """Print every payment with an open case: what needs a person, and the evidence."""
+
+    async def work(container: Container) -> list[Payment]:
+        found, before = list[Payment](), None
+        async with container.store().reading() as uow:
+            wanted = PaymentFilter(needs_review=True)
+            while len(found) < _REVIEW_MAX and (page := await uow.payments.newest(wanted, before=before, limit=200)):
+                found, before = [*found, *page], page[-1].payment_id
+        return found
+
+    payments = [payment_answer(payment) for payment in run(work, settings_or_exit())]
+    if as_json:
+        print_json(msgspec.to_builtins(payments))
+        return
+    for payment in payments:
+        click.echo(f"payment {payment.payment_id} of order {payment.order_id}: {payment.status}")
+        for case in payment.cases:
+            if case.open:
+                _print_case(case)
+    click.echo(f"{len(payments)} payments need a person" if payments else "nothing needs a person")
+
+
+def _print_case(case: CaseAnswer) -> None:
+    decided = f"{case.decision} by {case.decided_by}: {case.note}" if case.decision else "open"
+    evidence = ", ".join(f"{name}={value}" for name, value in case.evidence.items())
+    about = f" of {case.transaction_id}" if case.transaction_id else ""
+    click.echo(f"  case {case.case_id} {case.kind}{about} ({decided}): {evidence}")
 
 
 def _print(payment: PaymentAnswer, history: list[EventAnswer]) -> None:
@@ -114,8 +149,11 @@ def _print(payment: PaymentAnswer, history: list[EventAnswer]) -> None:
         good = "" if charge.good else ", not good"
         said = f"{charge.state} {charge.amount} {charge.currency} by {charge.method}"
         click.echo(f"  charge {charge.transaction_id}: {said}{kept}{good}")
+    for refund in payment.refunds:
+        why = f", refused: {refund.refused}" if refund.refused else ""
+        click.echo(f"  refund {refund.refund_id}: {refund.state} {refund.amount} {refund.currency} by {refund.by}{why}")
     for case in payment.cases:
-        click.echo(f"  case {case.case_id} {case.kind} ({'open' if case.open else 'closed'}): {case.evidence}")
+        _print_case(case)
     for event in history:
         data = ", ".join(f"{name}={value}" for name, value in event.data.items())
         click.echo(f"  {event.sequence:>4}  {event.at}  {event.type:<24} {event.actor:<20} {data}")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+import structlog
 from litestar import Litestar, Router
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -15,11 +16,14 @@ from payments_core_app.http.auth import Guards
 from payments_core_app.http.errors import handlers
 from payments_core_app.http.health import health_routes
 from payments_core_app.http.history import history_routes
+from payments_core_app.http.idempotency import Idempotency
+from payments_core_app.http.operations import operation_routes
 from payments_core_app.http.orders import order_routes
 from payments_core_app.http.pages import page_routes
 from payments_core_app.http.payments import payment_routes
 from payments_core_app.http.requests import Call, RequestMiddleware
 from payments_core_app.http.webhooks import webhook_routes
+from payments_core_app.logs import configure
 from payments_core_app.worker import SweepLoop
 from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
@@ -33,14 +37,18 @@ _SWEEP_AT_ONCE = 16
 
 def build_app(container: Container, *, sweep: bool = True) -> Litestar:
     """The HTTP application over this container; with `sweep` it attends to due work as well."""
+    if not structlog.is_configured():
+        configure(pretty=False)  # structlog's own default shows the values of variables, and some of ours are keys
     settings, service = container.settings(), container.service()
     guards = Guards(container.verifier(), container.store())
+    idempotency = Idempotency(container.idempotency(), container.clock())
     batcher = Batcher(service.receive.accept)
     api = Router(
         path="/api",
         route_handlers=[
-            *order_routes(container, guards),
-            *payment_routes(container, guards),
+            *order_routes(container, guards, idempotency),
+            *payment_routes(container, guards, idempotency),
+            *operation_routes(container, guards, idempotency),
             *history_routes(container.store(), guards),
             *webhook_routes(service.receive, batcher),
         ],
@@ -79,7 +87,7 @@ def _lifespan(
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         service, background = container.service(), container.background()
         background.begin(service.perform)
-        loop = SweepLoop(service.sweep, _SWEEP_AT_ONCE)
+        loop = SweepLoop(service.sweep, _SWEEP_AT_ONCE, container.idempotency())
         sweeping = asyncio.create_task(loop.run()) if sweep else None
         try:
             yield

@@ -17,6 +17,7 @@ from payments_core_app.describe import rfc3339
 __all__ = [
     "Amount",
     "CustomerBody",
+    "In",
     "ItemBody",
     "OrderAnswer",
     "OrderBody",
@@ -40,11 +41,11 @@ Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 Method = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$")]
 
 
-class _In(msgspec.Struct, forbid_unknown_fields=True):
+class In(msgspec.Struct, forbid_unknown_fields=True):
     """A body that comes in."""
 
 
-class CustomerBody(_In, kw_only=True):
+class CustomerBody(In, kw_only=True):
     """Who buys; `id` is the `sub` of the token that may see the order."""
 
     id: Id
@@ -53,7 +54,7 @@ class CustomerBody(_In, kw_only=True):
     phone: Text | None = None
 
 
-class ItemBody(_In, kw_only=True):
+class ItemBody(In, kw_only=True):
     """One line; `price` is per unit, in major units."""
 
     sku: Sku
@@ -64,7 +65,7 @@ class ItemBody(_In, kw_only=True):
     track_stock: bool = True
 
 
-class ShippingBody(_In, kw_only=True):
+class ShippingBody(In, kw_only=True):
     """Where it goes and what that costs."""
 
     cost: Amount
@@ -75,7 +76,7 @@ class ShippingBody(_In, kw_only=True):
     postal_code: Annotated[str, Meta(min_length=1, max_length=32)]
 
 
-class OrderBody(_In, kw_only=True):
+class OrderBody(In, kw_only=True):
     """An order of the shop. Total = items - discount + shipping."""
 
     customer: CustomerBody
@@ -85,7 +86,7 @@ class OrderBody(_In, kw_only=True):
     shipping: ShippingBody | None = None
 
 
-class PayBody(_In, kw_only=True):
+class PayBody(In, kw_only=True):
     """What a customer asks for; all of it optional."""
 
     provider: Annotated[str, Meta(pattern="^[a-z]{1,32}$")] | None = None
@@ -93,7 +94,7 @@ class PayBody(_In, kw_only=True):
     return_url: Annotated[str, Meta(max_length=2048)] | None = None
 
 
-class StockBody(_In, kw_only=True):
+class StockBody(In, kw_only=True):
     """Units that can still be reserved."""
 
     available: Annotated[int, Meta(ge=0, le=2_000_000_000)]

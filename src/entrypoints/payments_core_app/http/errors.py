@@ -44,7 +44,7 @@ STATUS: tuple[tuple[type[PaymentsError], int], ...] = (
     (StorageError, 503),
 )
 """The first class that fits decides."""
-_BY_CODE = {"body_too_large": 413, "invalid_request": 400}
+_BY_CODE = {"body_too_large": 413, "idempotency_key_missing": 400, "invalid_request": 400, "no_case": 404}
 """Codes whose status differs from their class's."""
 _OF_HTTP = {
     400: "invalid_request",
@@ -63,11 +63,19 @@ CODES: dict[str, tuple[str, str]] = {
     "authorized": ("409", "the money for this order is held already"),
     "body_too_large": ("413", "the body is larger than this route takes"),
     "card_number_refused": ("422", "a free text holds what looks like a card number"),
+    "already_settled": ("409", "the money has settled; it can be refunded, not cancelled"),
+    "case_closed": ("409", "the case was decided already"),
     "charged_back": ("409", "the payment was charged back"),
+    "decision_not_possible": ("409", "this kind of case cannot be decided so"),
+    "exceeds_authorized": ("409", "more than is held"),
+    "exceeds_refundable": ("409", "more than is left to give back"),
     "gateway_error": ("502", "the gateway answered with an error; try again"),
     "gateway_not_configured": ("422, of a webhook 404", "this gateway has no keys here"),
     "gateway_refused": ("422", "the gateway refused the request for good"),
     "gateway_timeout": ("504", "the gateway did not answer in time; try again"),
+    "idempotency_in_progress": ("409", "the same request is under way; try again shortly"),
+    "idempotency_key_missing": ("400", "this route takes an Idempotency-Key"),
+    "idempotency_key_reused": ("422", "the key was used for another request"),
     "insufficient_scope": ("403", "the token does not allow this"),
     "internal": ("500", "a fault of ours; it was logged under the request id"),
     "invalid_order": ("422", "the order cannot be (no items, or a total that is not above zero)"),
@@ -77,8 +85,14 @@ CODES: dict[str, tuple[str, str]] = {
     "malformed_notification": ("400", "the notification is not JSON, lacks fields, or nests too deep"),
     "method_not_allowed": ("405", "this path does not take this method"),
     "needs_review": ("409", "a person has to look at this payment first"),
+    "no_case": ("404", "the payment has no such case"),
     "no_payment": ("404", "the order has no payment before the first click"),
+    "not_authorized": ("409", "no money is held for this order"),
+    "not_challenged": ("409", "no charge of this payment is under review"),
     "not_found": ("404", "no such path"),
+    "not_paid": ("409", "no money was taken that could be given back"),
+    "not_settled_yet": ("409", "until it has settled, only the whole can be given back"),
+    "nothing_left": ("409", "nothing is left to give back"),
     "opening": ("503", "the page is being opened; try again shortly"),
     "order_cancelled": ("409", "the order was cancelled"),
     "order_expired": ("409", "the order was not paid in time, or too little time is left"),
@@ -89,11 +103,14 @@ CODES: dict[str, tuple[str, str]] = {
     "page_closing": ("409", "the page is being closed; try again shortly"),
     "page_still_payable": ("409", "the page that is open may still be paid, so no other is opened"),
     "refunded": ("409", "the payment was refunded"),
+    "return_by_hand": ("409", "the method, or its time, does not let the gateway give it back"),
     "return_url_not_allowed": ("422", "the return URL's origin is not on the list"),
     "stale_write": ("503", "somebody else changed it first; try again"),
     "storage_unavailable": ("503", "the database cannot be reached; try again"),
     "too_many_attempts": ("409", "twenty pages were opened for this order already"),
+    "too_many_refunds": ("409", "a hundred refunds were made of this payment already"),
     "too_many_requests": ("429", "too many requests"),
+    "under_way": ("409", "something else was asked of this charge; try again shortly"),
     "unknown_sku": ("422, of GET stock 404", "no stock is known for a tracked item"),
     "unsupported_media_type": ("415", "the body is not JSON"),
 }
@@ -132,7 +149,7 @@ def problem(
         retryable=retryable,
     )
     headers = {"X-Request-Id": body.request_id}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status == HTTPStatus.SERVICE_UNAVAILABLE or code == "idempotency_in_progress":
         headers["Retry-After"] = "1"
     if status == HTTPStatus.UNAUTHORIZED and code == "invalid_token":
         headers["WWW-Authenticate"] = "Bearer"

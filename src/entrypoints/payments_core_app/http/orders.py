@@ -20,18 +20,19 @@ from payments_core_app.http.bodies import (
     order_answer,
     stock_answer,
 )
+from payments_core_app.http.idempotency import Idempotency, Key
 from payments_core_app.http.order_input import check_sku, order_from, refuse_unsayable
 from payments_core_app.http.requests import Call
 
 __all__ = ["order_routes"]
 
 
-def order_routes(container: Container, guards: Guards) -> list[HTTPRouteHandler]:
+def order_routes(container: Container, guards: Guards, idempotency: Idempotency) -> list[HTTPRouteHandler]:
     """PUT and GET of stock and orders, and the cancellation of an order."""
     store = container.store()
     cancel = container.service().cancel_order
     assert cancel is not None, "the application keeps the shop's orders"
-    return [*_stock_routes(store, guards), *_routes(container, store, cancel, guards)]
+    return [*_stock_routes(store, guards), *_routes(container, store, cancel, guards, idempotency)]
 
 
 def _stock_routes(store: ShopStore, guards: Guards) -> list[HTTPRouteHandler]:
@@ -60,7 +61,9 @@ def _stock_routes(store: ShopStore, guards: Guards) -> list[HTTPRouteHandler]:
     return [put_stock, get_stock]
 
 
-def _routes(container: Container, store: ShopStore, cancel: CancelOrder, guards: Guards) -> list[HTTPRouteHandler]:
+def _routes(
+    container: Container, store: ShopStore, cancel: CancelOrder, guards: Guards, idempotency: Idempotency
+) -> list[HTTPRouteHandler]:
     clock, policy, gateways = container.clock(), container.policy(), container.gateways()
     shared: dict[str, Any] = {"security": SECURITY, "tags": ["orders"]}
 
@@ -110,8 +113,11 @@ def _routes(container: Container, store: ShopStore, cancel: CancelOrder, guards:
         responses={**PROBLEMS, 202: success(OrderAnswer, "Its page is being closed; ask again")},
         **shared,
     )
-    async def cancel_order(request: Call, order_id: str) -> Response[OrderAnswer]:
-        order, done = await cancel(order_id, actor=caller_of(request).actor)
-        return Response(order_answer(order), status_code=200 if done else 202)
+    async def cancel_order(request: Call, order_id: str, key: Key = None) -> Response[OrderAnswer]:
+        async def work() -> Response[OrderAnswer]:
+            order, done = await cancel(order_id, actor=caller_of(request).actor)
+            return Response(order_answer(order), status_code=200 if done else 202)
+
+        return await idempotency(request, key, order_id, None, work)
 
     return [put_order, get_order, cancel_order]

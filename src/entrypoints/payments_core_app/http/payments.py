@@ -14,6 +14,7 @@ from payments_core_app.container import Container
 from payments_core_app.http.answers import PAGE_PROBLEMS, PROBLEMS, success
 from payments_core_app.http.auth import SECURITY, Guards, caller_of, customer_id_of
 from payments_core_app.http.bodies import PayAnswer, PayBody, StatusAnswer, pay_answer, status_answer
+from payments_core_app.http.idempotency import Idempotency, Key
 from payments_core_app.http.requests import Call
 from payments_core_app.settings import Settings
 
@@ -28,7 +29,7 @@ Seen = Annotated[
 ]
 
 
-def payment_routes(container: Container, guards: Guards) -> list[HTTPRouteHandler]:
+def payment_routes(container: Container, guards: Guards, idempotency: Idempotency) -> list[HTTPRouteHandler]:
     """`pay` and `payment-status`."""
     service, settings = container.service(), container.settings()
     shared: dict[str, Any] = {"security": SECURITY, "tags": ["payments"]}
@@ -41,12 +42,16 @@ def payment_routes(container: Container, guards: Guards) -> list[HTTPRouteHandle
         responses={**PAGE_PROBLEMS, 200: success(PayAnswer, "The page that is open already")},
         **shared,
     )
-    async def pay(request: Call, order_id: str, data: PayBody | None = None) -> Response[PayAnswer]:
-        caller = caller_of(request)
-        wish = _wish(data or PayBody(), settings)
-        paying = await service.start(order_id, wish, customer_id=customer_id_of(caller), actor=caller.actor)
-        answer = pay_answer(paying, status(paying.payment).value)
-        return Response(answer, status_code=201 if paying.created else 200)
+    async def pay(request: Call, order_id: str, data: PayBody | None = None, key: Key = None) -> Response[PayAnswer]:
+        caller, body = caller_of(request), data or PayBody()
+
+        async def work() -> Response[PayAnswer]:
+            wish = _wish(body, settings)
+            paying = await service.start(order_id, wish, customer_id=customer_id_of(caller), actor=caller.actor)
+            answer = pay_answer(paying, status(paying.payment).value)
+            return Response(answer, status_code=201 if paying.created else 200)
+
+        return await idempotency(request, key, order_id, body, work)
 
     @get(
         "/orders/{order_id:str}/payment-status",

@@ -17,7 +17,7 @@ def upgrade() -> None:
     op.add_column("refunds", sa.Column("refused", sa.Text(), nullable=True))
     op.create_table(
         "idempotency",
-        sa.Column("payment_id", sa.String(26), nullable=False),
+        sa.Column("about", sa.String(64), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("route", sa.Text(), nullable=False),
         sa.Column("key", sa.String(255), nullable=False),
@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("status", sa.Integer(), nullable=True),
         sa.Column("body", sa.LargeBinary(), nullable=True),
-        sa.PrimaryKeyConstraint("payment_id", "subject", "route", "key"),
+        sa.PrimaryKeyConstraint("about", "subject", "route", "key"),
     )
     op.create_index("ix_idempotency_made", "idempotency", ["made_at"])
 
