@@ -93,7 +93,7 @@ def lost_its_stock(payment: Payment) -> bool:
         case.kind is CaseKind.REVERSED
         and case.decision is CaseDecision.DISMISS
         and case.decided_at is not None
-        and case.decided_at >= payment.reserved_at
+        and case.decided_at > payment.reserved_at
         for case in payment.cases
     )
 

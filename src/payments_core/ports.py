@@ -164,6 +164,12 @@ class Gateway(Protocol):
         Errors: AmountNotRepresentable.
         """
 
+    def refuse_amount(self, amount: Money) -> None:
+        """Nothing, when this wire can say the amount.
+
+        Errors: AmountNotRepresentable.
+        """
+
     def page_request(self, order: Order, attempt: Attempt) -> str:
         """The exact body that opens this attempt; stored before it is sent, and sent again unchanged.
 

@@ -196,6 +196,7 @@ class World:
         for payment in unit.payments.rows.values():
             times += [payment.deadline_at, *(a.check_at for a in payment.attempts)]
             times += [c.check_at for c in payment.charges]
+            times += [r.check_at for r in payment.refunds]
         times += [
             o.expires_at for o in unit.orders.orders.values() if o.payment_id is None and o.status.value == "pending"
         ]

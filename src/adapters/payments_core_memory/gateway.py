@@ -124,6 +124,9 @@ class MemoryGateway:
     def refuse_unsayable(self, order: Order) -> None:
         """This wire can say every amount."""
 
+    def refuse_amount(self, amount: Money) -> None:
+        """This wire can say every amount."""
+
     def page_request(self, order: Order, attempt: Attempt) -> str:  # noqa: ARG002 - the amount is the attempt's
         """The body that opens this attempt."""
         return json.dumps({"order_id": attempt.provider_order_id, "amount_minor": attempt.amount.amount_minor})

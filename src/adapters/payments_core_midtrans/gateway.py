@@ -93,6 +93,10 @@ class MidtransGateway:
         """Nothing, when every amount of the order is whole rupiah."""
         refuse_unsayable(order)
 
+    def refuse_amount(self, amount: Money) -> None:
+        """Nothing, when the amount is whole rupiah."""
+        whole_rupiah(amount)
+
     def page_request(self, order: Order, attempt: Attempt) -> str:
         """The exact body that opens this attempt."""
         finish = attempt.return_url or f"{self._settings.frontend_url.rstrip('/')}/orders/{order.order_id}/finish"

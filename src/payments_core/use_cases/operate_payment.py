@@ -51,6 +51,9 @@ class OperatePayment:
         Errors: NotFound; Conflict as `plan_capture`; GatewayRefused (the money is still held); GatewayUnavailable,
         GatewayTimeout (unknown: it is asked about; the same call again tries again).
         """
+        payment = await self._found(payment_id)
+        if amount is not None and (page := payment.last_attempt) is not None:
+            self.gateways[page.provider].refuse_amount(amount)
         return await self._wish(payment_id, lambda p, now: plan_capture(p, amount, actor, now), actor)
 
     async def approve(self, payment_id: str, *, actor: str) -> Payment:
@@ -139,11 +142,15 @@ class OperatePayment:
         unanswered = partial(wish_unanswered, transaction_id=transaction_id, now=self.desk.clock.now())
         try:
             payment = await self.ask.charge_now(payment, transaction_id) or payment
-            charge = payment.charge(transaction_id)
-            if charge is None or charge.due not in WISHES:
-                return payment
-            if charge.checks >= len(RETRY_SCHEDULE):
-                return await self.desk.change(payment_id, unanswered, actor="core")
+        except GatewayError:
+            await self.desk.change(payment_id, unanswered, actor="core")
+            raise
+        charge = payment.charge(transaction_id)
+        if charge is None or charge.due not in WISHES:
+            return payment
+        if charge.checks > len(RETRY_SCHEDULE):  # sent often enough; from now on it is only asked about
+            return await self.desk.change(payment_id, unanswered, actor="core")
+        try:
             return await self._carry_out(payment, transaction_id)
         except GatewayRefused:
             return await self.desk.look(payment_id)

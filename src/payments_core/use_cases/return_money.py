@@ -43,16 +43,18 @@ class ReturnMoney:
 
         A try whose answer got lost leaves the refund `unknown`: the sweep asks and sends again under the same key.
         `asked_as` names the request: the same request again finds its refund and sends nothing.
-        Errors: NotFound `no_payment`; Conflict and InvalidInput as `plan_refund`.
+        Errors: NotFound `no_payment`; AmountNotRepresentable; Conflict and InvalidInput as `plan_refund`.
         """
         now = self.desk.clock.now()
         async with self.desk.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
             if before is None:
                 raise NotFound(f"no payment {payment_id}", code="no_payment")
-            traits = self._gateway_of(before, before.paid_by).traits
+            gateway = self._gateway_of(before, before.paid_by)
+            if amount is not None:
+                gateway.refuse_amount(amount)
             after, refund = plan_refund(
-                before, amount=amount, reason=reason, by=actor, asked_as=asked_as, traits=traits, now=now
+                before, amount=amount, reason=reason, by=actor, asked_as=asked_as, traits=gateway.traits, now=now
             )
             payment = await self.desk.put_back(uow, Decided(before, after), actor=actor)
         if after is before:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 import structlog
 from litestar import Response
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from payments_core.errors import Conflict, InvalidInput, StorageError
 from payments_core.ports import Clock
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 """Visible ASCII: a header cannot carry more safely."""
 
-Key = Annotated[str | None, Parameter(header="Idempotency-Key", description="1 to 255 visible ASCII characters")]
+Key = Annotated[str | None, HeaderParameter(name="Idempotency-Key", description="1 to 255 visible ASCII characters")]
 Work = Callable[[], Awaitable[Response[Any]]]
 
 

@@ -6,9 +6,9 @@ from litestar import Response, post
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Meta
 
-from payments_core.errors import AmountNotRepresentable, NotFound
+from payments_core.errors import AmountNotRepresentable, GatewayRefused, NotFound
 from payments_core.money import Money
-from payments_core.payment import CaseDecision, Payment
+from payments_core.payment import CaseDecision, Payment, RefundState
 from payments_core.ports import Store
 from payments_core.use_cases.operate_payment import OperatePayment
 from payments_core_app.container import Container
@@ -87,6 +87,8 @@ def _refunds(container: Container, idempotency: Idempotency, shared: dict[str, A
             money = await _money(store, payment_id, body.amount)
             named, actor = asked_as(request, key, payment_id), caller_of(request).actor
             payment, made = await refund(payment_id, money, reason, actor=actor, asked_as=named)
+            if made.state is RefundState.REFUSED:
+                raise GatewayRefused(made.refused or "the gateway refused the refund")
             return Response(refund_answer(payment, made), status_code=201)
 
         return await idempotency(request, key, payment_id, body, work, required=True)

@@ -1,0 +1,300 @@
+"""Capture, approve, deny, cancel, refresh, and the decision of a case."""
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from payments_core import Payment, Signal
+from payments_core.errors import Conflict, GatewayRefused, GatewayTimeout, GatewayUnavailable, InvalidInput, NotFound
+from payments_core.payment import AttemptState, CaseDecision
+from unit.world import World, rupiah
+
+BY = "operator:olivia"
+HOUR = timedelta(hours=1)
+
+
+async def held(world: World, outcome: Signal = Signal.AUTHORIZED) -> str:
+    """The transaction whose money is held, or under review."""
+    await world.opened()
+    transaction = world.tries(outcome, method="card")
+    await world.hear(transaction)
+    return transaction
+
+
+async def capture(world: World, whole: int | None = None) -> Payment:
+    amount = None if whole is None else rupiah(whole)
+    return await world.service.operate.capture(world.payment.payment_id, amount, actor=BY)
+
+
+async def decide(world: World, decision: CaseDecision, number: int = 1, note: str = "because") -> Payment:
+    return await world.service.operate.resolve(world.payment.payment_id, number, decision, note, actor=BY)
+
+
+# ── capture ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_held_money_is_taken_and_pays_the_order(world: World) -> None:
+    transaction = await held(world)
+    payment = await capture(world)
+    assert payment.paid_by == transaction
+    assert world.status.value == "success"
+    assert world.history.count("charge.asked") == world.history.count("order.paid") == 1
+
+
+async def test_less_than_what_is_held_may_be_taken_and_is_then_owed(world: World) -> None:
+    transaction = await held(world)
+    payment = await capture(world, 60_000)
+    assert (payment.paid_by, payment.owed) == (transaction, rupiah(60_000))
+    assert world.status.value == "success"
+    assert world.cases == []
+
+
+@pytest.mark.parametrize(("whole", "error"), [(100_001, Conflict), (0, InvalidInput), (-5, InvalidInput)])
+async def test_no_other_amount_may_be_taken(world: World, whole: int, error: type[Exception]) -> None:
+    await held(world)
+    with pytest.raises(error):
+        await capture(world, whole)
+    assert world.status.value == "authorized"
+
+
+async def test_only_held_money_can_be_taken(world: World) -> None:
+    await world.opened()
+    with pytest.raises(Conflict) as refused:
+        await capture(world)
+    assert refused.value.code == "not_authorized"
+    await world.hear(world.tries(Signal.SETTLED))
+    with pytest.raises(Conflict) as refused:
+        await capture(world)
+    assert refused.value.code == "already_paid"
+
+
+async def test_a_capture_whose_answer_is_lost_is_found_and_not_made_twice(world: World) -> None:
+    transaction = await held(world)
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await capture(world, 60_000)
+    await world.pass_time(HOUR)
+    assert world.payment.paid_by == transaction
+    assert world.gateway.calls.count("capture") == 1
+    assert world.payment.owed == rupiah(60_000)
+
+
+async def test_a_capture_that_never_arrived_is_sent_again_and_a_repeat_is_safe(world: World) -> None:
+    await held(world)
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await capture(world)
+    with pytest.raises(Conflict) as refused:
+        await capture(world, 1_000)
+    assert refused.value.code == "under_way"
+    assert (await capture(world)).paid_by is not None
+
+
+async def test_a_capture_the_bank_refuses_leaves_the_money_held(world: World) -> None:
+    await held(world)
+    world.gateway.refuse_operations = True
+    with pytest.raises(GatewayRefused):
+        await capture(world)
+    assert world.status.value == "authorized"
+    world.gateway.refuse_operations = False
+    assert (await capture(world)).paid_by is not None
+
+
+async def test_a_capture_nobody_can_tell_of_becomes_a_case(world: World) -> None:
+    await held(world)
+    world.gateway.unreachable = True
+    with pytest.raises(GatewayUnavailable):
+        await capture(world)
+    await world.pass_time(timedelta(hours=4))
+    assert world.cases == ["outcome_unknown"]
+    assert world.status.value == "authorized", "never failed by time alone"
+
+
+# ── review ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_a_review_is_approved_or_denied(world: World) -> None:
+    transaction = await held(world, Signal.CHALLENGED)
+    payment = await world.service.operate.approve(world.payment.payment_id, actor=BY)
+    assert payment.paid_by == transaction
+
+
+async def test_a_denied_review_leaves_the_page_payable(world: World) -> None:
+    await held(world, Signal.CHALLENGED)
+    payment = await world.service.operate.deny(world.payment.payment_id, actor=BY)
+    assert payment.payable_attempt is not None
+    assert world.status.value == "pending"
+
+
+async def test_only_a_charge_under_review_is_decided(world: World) -> None:
+    await held(world)
+    for ask in (world.service.operate.approve, world.service.operate.deny):
+        with pytest.raises(Conflict) as refused:
+            await ask(world.payment.payment_id, actor=BY)
+        assert refused.value.code == "not_challenged"
+
+
+# ── cancel ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_cancelling_an_open_page_closes_it(world: World) -> None:
+    await world.opened()
+    payment = await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    assert payment.attempts[0].state is AttemptState.DEAD
+    assert (world.status.value, world.stock) == ("cancelled", 10)
+
+
+async def test_cancelling_lets_held_money_go(world: World) -> None:
+    transaction = await held(world)
+    await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED
+    assert world.status.value == "cancelled"
+
+
+async def test_cancelling_voids_captured_money_and_not_settled_money(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.CAPTURED, method="card")
+    await world.hear(transaction)
+    cancel = world.service.operate.cancel
+    await cancel(world.payment.payment_id, actor=BY)
+    await cancel(world.payment.payment_id, actor=BY)
+    assert (world.status.value, len(world.payment.refunds)) == ("refunded", 1)
+
+
+async def test_settled_money_is_not_cancelled(world: World) -> None:
+    await world.opened()
+    await world.hear(world.tries(Signal.SETTLED))
+    with pytest.raises(Conflict) as refused:
+        await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    assert refused.value.code == "already_settled"
+
+
+async def test_refreshing_finds_what_nobody_told_us(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    payment = await world.service.operate.refresh(world.payment.payment_id, actor=BY)
+    assert payment.paid_by == transaction
+    with pytest.raises(NotFound):
+        await world.service.operate.refresh("0" * 26, actor=BY)
+
+
+# ── cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def mismatched(world: World) -> str:
+    """A settlement of one rupiah less than is owed."""
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    was = world.gateway.transactions[transaction]
+    world.gateway.transactions[transaction] = attrs.evolve(was, amount=rupiah(99_999))
+    await world.hear(transaction)
+    assert world.cases == ["amount_mismatch"]
+    return transaction
+
+
+async def test_an_accepted_mismatch_pays_and_is_what_is_owed(world: World) -> None:
+    transaction = await mismatched(world)
+    payment = await decide(world, CaseDecision.ACCEPT)
+    assert (payment.paid_by, payment.owed) == (transaction, rupiah(99_999))
+    assert (world.status.value, world.cases) == ("success", [])
+    case = payment.cases[0]
+    assert (case.decided_by, case.note, case.evidence["owed"]) == (BY, "because", "100000 IDR")
+    assert world.history.count("case.closed") == 1
+
+
+async def test_a_mismatched_payment_is_returned(world: World) -> None:
+    transaction = await mismatched(world)
+    await decide(world, CaseDecision.RETURN)
+    await world.do_errands()
+    assert world.gateway.transactions[transaction].refunded == rupiah(99_999)
+    assert world.cases == []
+    assert world.payment.paid_by is None
+
+
+async def test_a_decision_is_made_once_and_says_why(world: World) -> None:
+    await mismatched(world)
+    with pytest.raises(InvalidInput):
+        await decide(world, CaseDecision.DISMISS, note=" ")
+    with pytest.raises(InvalidInput) as unknown:
+        await decide(world, CaseDecision.DISMISS, number=7)
+    assert unknown.value.code == "no_case"
+    await decide(world, CaseDecision.DISMISS)
+    again = await decide(world, CaseDecision.DISMISS)
+    assert not again.open_cases
+    with pytest.raises(Conflict) as refused:
+        await decide(world, CaseDecision.ACCEPT)
+    assert refused.value.code == "case_closed"
+
+
+async def reversed_payment(world: World) -> str:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    await world.hear(transaction)
+    world.gateway.becomes(transaction, Signal.DENIED)
+    await world.hear(transaction)
+    assert world.cases == ["reversed"]
+    assert world.stock == 8, "goods may have left"
+    world.clock.move(timedelta(minutes=1))
+    return transaction
+
+
+async def test_a_dismissed_reversal_gives_stock_back_and_lets_the_order_be_paid_again(world: World) -> None:
+    await reversed_payment(world)
+    with pytest.raises(Conflict) as refused:
+        await world.click()
+    assert refused.value.code == "needs_review"
+    await decide(world, CaseDecision.DISMISS)
+    assert world.stock == 10
+    world.clock.move(timedelta(minutes=1))
+    paying = await world.click()
+    assert (paying.created, world.stock) == (True, 8)
+    await world.hear(world.tries(Signal.SETTLED))
+    assert (world.status.value, world.stock) == ("success", 8)
+    moves = [kind for kind in world.history if kind.startswith("stock.")]
+    assert moves == ["stock.reserved", "stock.consumed", "stock.released", "stock.reserved", "stock.consumed"]
+
+
+async def test_a_dismissed_reversal_whose_goods_are_gone_is_out_of_stock(world: World) -> None:
+    await reversed_payment(world)
+    await decide(world, CaseDecision.DISMISS)
+    world.order("o-2", units=10)
+    with pytest.raises(Conflict) as refused:
+        await world.click()
+    assert refused.value.code == "out_of_stock"
+
+
+async def test_a_dismissed_reversal_nobody_pays_is_given_up(world: World) -> None:
+    await reversed_payment(world)
+    await decide(world, CaseDecision.DISMISS)
+    await world.pass_time(timedelta(hours=26))
+    assert (world.status.value, world.stock) == ("expired", 10)
+
+
+async def test_a_reversal_cannot_be_accepted(world: World) -> None:
+    await reversed_payment(world)
+    for decision in (CaseDecision.ACCEPT, CaseDecision.RETURN):
+        with pytest.raises(Conflict) as refused:
+            await decide(world, decision)
+        assert refused.value.code == "decision_not_possible"
+
+
+async def late(world: World) -> str:
+    """Money for an order that was cancelled."""
+    await world.opened()
+    account = world.tries(Signal.PENDING)
+    await world.hear(account)
+    await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    world.gateway.becomes(account, Signal.SETTLED)
+    await world.hear(account)
+    assert world.cases == ["late_payment"]
+    return account
+
+
+async def test_late_money_is_accepted_while_its_goods_can_be_had(world: World) -> None:
+    account = await late(world)
+    await decide(world, CaseDecision.ACCEPT)
+    assert (world.payment.paid_by, world.stock) == (account, 8)
+    assert (world.status.value, world.shop_order().status.value) == ("success", "paid")
+    assert "order.reopened" in world.history
+
+
+async def test_late_money_is_not_accepted_when_its_goods_are_gone(world: World) -> None:
+    await late(world)
+    world.store.orders.available["book"] = 1
+    with pytest.raises(Conflict) as refused:
+        await decide(world, CaseDecision.ACCEPT)
+    assert refused.value.code == "out_of_stock"
+    assert world.cases == ["late_payment"]

@@ -1,0 +1,294 @@
+"""Giving money back: bounded, under one key, known to be unknown while nobody knows."""
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from payments_core import GatewayTraits, Payment, Policy, Signal
+from payments_core.errors import Conflict, InvalidInput, NotFound
+from payments_core.payment import CaseDecision, Refund, RefundState
+from payments_core.policy import LatePayment, RefundRule
+from unit.world import World, rupiah
+
+PRICE = 100_000
+HOUR = timedelta(hours=1)
+
+
+async def paid(world: World, outcome: Signal = Signal.SETTLED, *, method: str = "card") -> str:
+    """The transaction that paid the order."""
+    await world.opened()
+    transaction = world.tries(outcome, method=method)
+    await world.hear(transaction)
+    assert world.status.value == "success"
+    return transaction
+
+
+async def refund(world: World, whole: int | None = None, *, asked_as: str | None = None) -> Refund:
+    amount = None if whole is None else rupiah(whole)
+    _, made = await world.service.refund(
+        world.payment.payment_id, amount, "torn", actor="operator:olivia", asked_as=asked_as
+    )
+    return made
+
+
+def given_back(world: World, transaction: str) -> int:
+    """Whole rupiah, in the gateway's ledger."""
+    return world.gateway.transactions[transaction].refunded.amount_minor // 100
+
+
+async def test_a_part_and_then_the_rest(world: World) -> None:
+    transaction = await paid(world)
+    part = await refund(world, 30_000)
+    assert (part.state, part.key) == (RefundState.CONFIRMED, f"{world.payment.payment_id}-r1")
+    assert world.status.value == "partially_refunded"
+    rest = await refund(world)
+    assert (rest.amount, rest.state) == (rupiah(70_000), RefundState.CONFIRMED)
+    assert world.status.value == world.shop_order().status.value == "refunded"
+    assert given_back(world, transaction) == PRICE
+    assert world.stock == 8, "a refund never moves stock"
+    assert world.history.count("payment.refunded") == world.history.count("refund.requested") == 2
+
+
+async def test_never_more_than_is_left(world: World) -> None:
+    transaction = await paid(world)
+    await refund(world, 60_000)
+    with pytest.raises(Conflict) as refused:
+        await refund(world, 40_001)
+    assert refused.value.code == "exceeds_refundable"
+    await refund(world, 40_000)
+    with pytest.raises(Conflict) as refused:
+        await refund(world)
+    assert refused.value.code == "nothing_left"
+    assert given_back(world, transaction) == PRICE
+
+
+async def test_refunds_made_in_the_dashboard_count(world: World) -> None:
+    transaction = await paid(world)
+    was = world.gateway.transactions[transaction]
+    world.gateway.transactions[transaction] = attrs.evolve(was, refunded=rupiah(80_000))
+    await world.hear(transaction)
+    assert world.status.value == "partially_refunded"
+    with pytest.raises(Conflict) as refused:
+        await refund(world, 30_000)
+    assert refused.value.code == "exceeds_refundable"
+
+
+async def test_charge_backs_reduce_what_can_be_given_back(world: World) -> None:
+    transaction = await paid(world)
+    charge = world.payment.charge(transaction)
+    assert charge is not None
+    taken = world.payment.with_charge(attrs.evolve(charge, charged_back_minor=rupiah(90_000).amount_minor))
+    world.store.payments.rows[taken.payment_id] = taken
+    with pytest.raises(Conflict) as refused:
+        await refund(world, 20_000)
+    assert refused.value.code == "exceeds_refundable"
+
+
+@pytest.mark.parametrize("amount", [0, -1])
+async def test_an_amount_that_is_none_is_refused(world: World, amount: int) -> None:
+    await paid(world)
+    with pytest.raises(InvalidInput):
+        await refund(world, amount)
+    assert world.payment.refunds == ()
+
+
+async def test_what_was_not_paid_is_not_given_back(world: World) -> None:
+    await world.opened()
+    with pytest.raises(Conflict) as refused:
+        await refund(world)
+    assert refused.value.code == "not_paid"
+    with pytest.raises(NotFound):
+        await world.service.refund("0" * 26, None, None, actor="operator:olivia")
+
+
+async def test_a_lost_answer_is_unknown_and_found_again_under_the_same_key(world: World) -> None:
+    """The gateway did it and did not say so: sending it again must not pay twice (A3)."""
+    transaction = await paid(world)
+    world.gateway.lost_answers = 1
+    made = await refund(world, 30_000)
+    assert made.state is RefundState.UNKNOWN
+    with pytest.raises(Conflict):
+        await refund(world, 70_001)
+    await world.pass_time(HOUR)
+    found = world.payment.refund(made.key)
+    assert found is not None
+    assert found.state is RefundState.CONFIRMED
+    assert given_back(world, transaction) == 30_000
+    assert world.status.value == "partially_refunded"
+
+
+async def test_a_call_that_never_arrived_is_sent_again(world: World) -> None:
+    transaction = await paid(world)
+    world.gateway.refused_calls = 1
+    made = await refund(world, 30_000)
+    assert made.state is RefundState.UNKNOWN
+    await world.pass_time(HOUR)
+    assert given_back(world, transaction) == 30_000
+    assert world.payment.refunds[0].state is RefundState.CONFIRMED
+
+
+async def test_while_nobody_can_tell_it_stays_unknown_and_becomes_a_case(world: World) -> None:
+    """Never failed by time alone (A4), and asked about for a bounded time."""
+    await paid(world)
+    world.gateway.unreachable = True
+    made = await refund(world, 30_000)
+    await world.pass_time(timedelta(hours=3))
+    assert world.cases == ["refund_unknown"]
+    await world.pass_time(timedelta(days=9))
+    asked = len(world.gateway.calls)
+    await world.pass_time(timedelta(days=9))
+    assert len(world.gateway.calls) == asked
+    found = world.payment.refund(made.key)
+    assert found is not None
+    assert found.state is RefundState.UNKNOWN
+
+
+async def test_a_refusal_changes_nothing_but_the_record(world: World) -> None:
+    await paid(world)
+    world.gateway.refuse_operations = True
+    made = await refund(world, 30_000)
+    assert (made.state, made.refused) == (RefundState.REFUSED, "414: refused")
+    assert world.status.value == "success"
+    world.gateway.refuse_operations = False
+    assert (await refund(world)).amount == rupiah(PRICE), "what was refused is left"
+
+
+async def test_a_bank_that_takes_its_time_is_waited_for(world: World) -> None:
+    await paid(world)
+    world.gateway.refunds_wait = True
+    made = await refund(world, 30_000)
+    assert made.state is RefundState.CONFIRMED, "the reading shows it"
+
+
+async def test_the_same_request_again_finds_its_refund(world: World) -> None:
+    transaction = await paid(world)
+    first = await refund(world, 30_000, asked_as="request-1")
+    again = await refund(world, 30_000, asked_as="request-1")
+    other = await refund(world, 30_000, asked_as="request-2")
+    assert first.key == again.key != other.key
+    assert given_back(world, transaction) == 60_000
+
+
+async def test_captured_money_is_voided_as_a_whole_and_not_in_parts(world: World) -> None:
+    transaction = await paid(world, Signal.CAPTURED)
+    with pytest.raises(Conflict) as refused:
+        await refund(world, 30_000)
+    assert refused.value.code == "not_settled_yet"
+    made = await refund(world)
+    assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED
+    assert (world.status.value, world.payment.paid_by) == ("refunded", transaction)
+    found = world.payment.refund(made.key)
+    assert found is not None
+    assert found.state is RefundState.CONFIRMED
+    assert world.cases == [], "a void we asked for is no reversal"
+
+
+async def test_a_void_that_came_too_late_goes_on_as_a_refund(world: World) -> None:
+    transaction = await paid(world, Signal.CAPTURED)
+    world.gateway.unreachable = True
+    await refund(world)
+    world.gateway.unreachable = False
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    await world.pass_time(HOUR)
+    assert given_back(world, transaction) == PRICE
+    assert world.status.value == "refunded"
+
+
+RULES = {"card": RefundRule(timedelta(days=30)), "ovo": RefundRule(timedelta(days=7), partial=False)}
+
+
+@pytest.mark.parametrize(
+    ("method", "whole", "days"), [("bank_transfer", None, 0), ("ovo", 50_000, 0), ("ovo", None, 8), ("card", 1, 31)]
+)
+async def test_what_the_method_cannot_do_is_done_by_hand(method: str, whole: int | None, days: int) -> None:
+    world = World(traits=GatewayTraits(refunds=RULES))
+    transaction = await paid(world, method=method)
+    charge = world.payment.charge(transaction)
+    assert charge is not None
+    dated = world.payment.with_charge(attrs.evolve(charge, occurred_at=world.clock.now()))
+    world.store.payments.rows[dated.payment_id] = dated
+    world.clock.move(timedelta(days=days))
+    with pytest.raises(Conflict) as refused:
+        await refund(world, whole)
+    assert refused.value.code == "return_by_hand"
+    assert world.payment.refunds == ()
+
+
+# ── cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+async def surplus(world: World) -> str:
+    """A second payment on the page of a paid order."""
+    await world.opened()
+    first, second = world.tries(Signal.PENDING), world.tries(Signal.SETTLED, method="card")
+    await world.hear(first)
+    world.gateway.becomes(first, Signal.SETTLED)
+    await world.hear(first)
+    await world.hear(second)
+    assert world.cases == ["surplus_payment"]
+    assert world.payment.paid_by == first
+    return second
+
+
+async def decide(world: World, decision: CaseDecision, number: int = 1, note: str = "because") -> Payment:
+    return await world.service.operate.resolve(
+        world.payment.payment_id, number, decision, note, actor="operator:olivia"
+    )
+
+
+async def test_a_surplus_payment_is_returned_and_its_case_closes_with_the_money(world: World) -> None:
+    second = await surplus(world)
+    await decide(world, CaseDecision.RETURN)
+    await world.do_errands()
+    assert given_back(world, second) == PRICE
+    assert world.cases == []
+    assert world.payment.cases[0].decided_by == "operator:olivia"
+    assert world.status.value == "success", "the keeping charge stays"
+
+
+async def test_what_cannot_be_returned_becomes_a_case_by_hand_that_an_operator_closes() -> None:
+    world = World(traits=GatewayTraits(refunds={}))
+    second = await surplus(world)
+    await decide(world, CaseDecision.RETURN)
+    await world.do_errands()
+    assert world.cases == ["surplus_payment", "return_by_hand"]
+    await decide(world, CaseDecision.RETURN, 2, "transfer 4711")
+    charge = world.payment.charge(second)
+    assert charge is not None
+    assert charge.left_minor == 0
+    assert world.cases == []
+    assert world.payment.refunds[-1].reason == "transfer 4711"
+
+
+async def test_the_policy_may_return_late_and_surplus_money_by_itself() -> None:
+    world = World(policy=Policy(late_payment=LatePayment.REOPEN_OR_REFUND))
+    await world.opened()
+    first = world.tries(Signal.PENDING)
+    second = world.tries(Signal.SETTLED, method="card")
+    await world.hear(first)
+    world.gateway.becomes(first, Signal.SETTLED)
+    await world.hear(first)
+    await world.hear(second)
+    assert given_back(world, second) == PRICE
+    assert world.cases == []
+    assert world.payment.cases[0].decided_by == "policy"
+
+
+@pytest.mark.parametrize("policy", LatePayment)
+async def test_late_money_for_goods_that_are_gone(policy: LatePayment) -> None:
+    world = World(policy=Policy(late_payment=policy))
+    await world.opened()
+    account = world.tries(Signal.PENDING)
+    await world.hear(account)
+    world.gateway.becomes(account, Signal.EXPIRED)
+    await world.hear(account)
+    world.order("o-2", units=10)
+    world.gateway.becomes(account, Signal.SETTLED)
+    await world.hear(account)
+    late = world.store.payments.rows[world.shop_order("o-1").payment_id or ""]
+    if policy is LatePayment.REOPEN_OR_REFUND:
+        assert given_back(world, account) == PRICE
+        assert not late.open_cases
+    else:
+        assert given_back(world, account) == 0
+        assert [case.kind.value for case in late.open_cases] == ["late_payment"]
+    assert world.shop_order("o-1").status.value == "cancelled"
