@@ -222,11 +222,16 @@ class Gateway(Protocol):
 # ── the store ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 @attrs.frozen
 class Change:
-    """One payment before and after a decision (`before` is None for a new one), with the events it made."""
+    """One payment before and after a decision (`before` is None for a new one), with the events it made.
+
+    `actor` and `at` say who changed it and when, also where nothing is published.
+    """
 
     before: Payment | None
     after: Payment
     events: Sequence[Event]
+    actor: str = ""
+    at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -253,6 +258,7 @@ class Payments(Protocol):
     async def save(self, changes: Sequence[Change]) -> dict[str, Payment]:
         """The changed payments with their new versions; events are appended in the same transaction.
 
+        A store that outlives the process also appends one chained entry a payment, saying what changed.
         Errors: StaleWrite when a version differs, or a constraint says that another writer was first.
         """
 

@@ -13,7 +13,7 @@ from harness.clock import HOUR_S, run_later
 from harness.product import JWT_SECRET, Product, free_port, payments
 from harness.questions import event_types
 
-COMMANDS = ["serve", "migrate", "worker", "sweep", "simulator", "demo", "token", "stock", "show", "doctor"]
+COMMANDS = ["serve", "migrate", "worker", "sweep", "simulator", "demo", "token", "stock", "show", "verify", "doctor"]
 
 
 def ran(product: Product, *arguments: str) -> str:

@@ -174,3 +174,10 @@ def test_what_was_acknowledged_survives_the_death_of_the_database(cluster: Postg
     for order_id, page in pages:
         product.settled(order_id, "success", seconds=30)
         assert event_types(product, page["payment_id"]).count("order.paid") == 1
+
+
+def test_after_all_of_it_every_payment_is_what_its_history_says(product: Product) -> None:
+    """Two servers, a worker, a database that died: every save left its entry, in its transaction (G10)."""
+    done = product.run("verify")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("all is well\n")

@@ -178,3 +178,10 @@ def test_the_oracle_can_disagree(product: Product) -> None:
     product.buyer(page["provider_order_id"], "settlement", notify=False)
     assert not agrees(product, page)
     product.simulator.control("faults", {})
+
+
+def test_after_all_of_it_every_payment_is_what_its_history_says(product: Product) -> None:
+    """Retries, leases and readings under faults: none of it may look like tampering (G10)."""
+    done = product.run("verify")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("all is well\n")

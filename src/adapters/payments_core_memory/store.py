@@ -21,12 +21,16 @@ __all__ = ["MemoryStore"]
 
 @attrs.define
 class _Payments:
+    """`saves` is the history: what every save changed, appended. No chain: the process could read its key anyway."""
+
     rows: dict[str, Payment] = attrs.field(factory=dict)
     events: dict[str, list[Event]] = attrs.field(factory=dict)
     bound: dict[tuple[str, str, str], str] = attrs.field(factory=dict)
+    saves: dict[str, tuple[Change, ...]] = attrs.field(factory=dict)
 
     def copy(self) -> "_Payments":
-        return _Payments(dict(self.rows), {key: list(value) for key, value in self.events.items()}, dict(self.bound))
+        events = {key: list(value) for key, value in self.events.items()}
+        return _Payments(dict(self.rows), events, dict(self.bound), dict(self.saves))
 
     async def lock(self, payment_ids: Collection[str]) -> dict[str, Payment]:
         return await self.load(payment_ids)
@@ -44,6 +48,7 @@ class _Payments:
             stored = attrs.evolve(change.after, version=(known.version if known else 0) + 1)
             self.rows[payment_id] = saved[payment_id] = stored
             self.events.setdefault(payment_id, []).extend(change.events)
+            self.saves[payment_id] = (*self.saves.get(payment_id, ()), attrs.evolve(change, after=stored))
         return saved
 
     async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:

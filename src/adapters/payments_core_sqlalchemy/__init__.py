@@ -1,6 +1,17 @@
 """The store over SQLAlchemy Core: SQLite for one process, PostgreSQL for many."""
 
+from payments_core_sqlalchemy.history import Head
 from payments_core_sqlalchemy.migrate import current_revision, head_revision, migrate
 from payments_core_sqlalchemy.store import SqlStore
+from payments_core_sqlalchemy.verify import Page, against_anchor, verified_pages
 
-__all__ = ["SqlStore", "current_revision", "head_revision", "migrate"]
+__all__ = [
+    "Head",
+    "Page",
+    "SqlStore",
+    "against_anchor",
+    "current_revision",
+    "head_revision",
+    "migrate",
+    "verified_pages",
+]

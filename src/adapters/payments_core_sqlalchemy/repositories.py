@@ -14,7 +14,8 @@ from payments_core.facts import Event, FactType
 from payments_core.payment import Payment
 from payments_core.ports import Change, PaymentFilter
 from payments_core_sqlalchemy import tables
-from payments_core_sqlalchemy.rows import PaymentRows, Row, changed, from_rows, to_rows
+from payments_core_sqlalchemy.history import SqlHistory
+from payments_core_sqlalchemy.rows import PaymentRows, Row, changed, event_to_row, from_rows, to_rows
 
 __all__ = ["SqlPayments", "insert_into"]
 
@@ -27,8 +28,9 @@ def insert_into(connection: AsyncConnection, table: Table) -> Any:  # noqa: ANN4
 class SqlPayments:
     """The `Payments` port."""
 
-    def __init__(self, connection: AsyncConnection, subscribers: Sequence[str]) -> None:
+    def __init__(self, connection: AsyncConnection, history: SqlHistory, subscribers: Sequence[str]) -> None:
         self._connection = connection
+        self._history = history
         self._subscribers = subscribers
 
     async def lock(self, payment_ids: Collection[str]) -> dict[str, Payment]:
@@ -95,13 +97,14 @@ class SqlPayments:
         return found
 
     async def save(self, changes: Sequence[Change]) -> dict[str, Payment]:
-        """The changed payments with their new versions, their changed children, and their events appended.
+        """The changed payments with their new versions, their changed children, their events and history appended.
 
         Errors: StaleWrite when a version differs; the constraints say it for what versions cannot see.
         """
         saved = {}
         before, after = [], []
-        for change in sorted(changes, key=lambda c: c.after.payment_id):
+        ordered = sorted(changes, key=lambda c: c.after.payment_id)
+        for change in ordered:
             stored = attrs.evolve(change.after, version=(change.before.version if change.before else 0) + 1)
             saved[stored.payment_id] = stored
             before.append(to_rows(change.before) if change.before else None)
@@ -113,6 +116,7 @@ class SqlPayments:
         await self._upsert(tables.refunds, [r for b, a in pairs for r in changed(b.refunds if b else (), a.refunds)])
         await self._upsert(tables.cases, [r for b, a in pairs for r in changed(b.cases if b else (), a.cases)])
         await self._append([event for change in changes for event in change.events])
+        await self._history.append([*zip(ordered, before, after, strict=True)])
         return saved
 
     async def _write_payment(self, before: Payment | None, row: Any) -> None:  # noqa: ANN401 - a row
@@ -135,7 +139,7 @@ class SqlPayments:
         await self._connection.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), rows)
 
     async def _append(self, events: Iterable[Event]) -> None:
-        rows = [_event_row(event) for event in events]
+        rows = [event_to_row(event) for event in events]
         if not rows:
             return
         await self._connection.execute(tables.events.insert(), rows)
@@ -186,14 +190,3 @@ class SqlPayments:
         await self._connection.execute(insert)
         owner = await self._connection.scalar(select(table.c.payment_id).filter_by(**key))
         return bool(owner == payment_id)
-
-
-def _event_row(event: Event) -> Row:
-    return {
-        "payment_id": event.payment_id,
-        "sequence": event.sequence,
-        "type": event.type.value,
-        "at": event.at,
-        "actor": event.actor,
-        "data": dict(event.data),
-    }

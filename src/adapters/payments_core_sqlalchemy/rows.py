@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from payments_core.facts import Event
 from payments_core.money import Currency, Money
 from payments_core.orders import Customer, Item, Order, OrderStatus, Shipping
 from payments_core.payment import (
@@ -29,7 +30,7 @@ from payments_core.payment import (
 from payments_core.states import CaseKind, ChargeState
 from payments_core.status import status
 
-__all__ = ["PaymentRows", "Row", "changed", "from_rows", "order_from_row", "order_to_row", "to_rows"]
+__all__ = ["PaymentRows", "Row", "changed", "event_to_row", "from_rows", "order_from_row", "order_to_row", "to_rows"]
 
 Row = dict[str, Any]
 _Word = TypeVar("_Word", bound=Enum)
@@ -312,6 +313,18 @@ def _case(row: Row) -> Case:
         decided_at=row["decided_at"],
         note=row["note"],
     )
+
+
+def event_to_row(event: Event) -> Row:
+    """The row that holds this event."""
+    return {
+        "payment_id": event.payment_id,
+        "sequence": event.sequence,
+        "type": event.type.value,
+        "at": event.at,
+        "actor": event.actor,
+        "data": dict(event.data),
+    }
 
 
 # ── orders ────────────────────────────────────────────────────────────────────────────────────────────────────────────

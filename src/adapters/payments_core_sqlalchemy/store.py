@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from payments_core.chain import ChainKeys
 from payments_core.errors import StaleWrite, StorageUnavailable
 from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
 
@@ -30,12 +31,21 @@ class SqlStore:
 
     On SQLite there is one writer in the process and readers beside it; on PostgreSQL a pool.
     `subscribers` are the names that every event is put into the outbox for.
+    `history_keys` chain the history: the first signs, the others are recognised (`payments_core.chain`).
     """
 
-    def __init__(self, url: str, *, subscribers: tuple[str, ...] = (), connections: int = _CONNECTIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        subscribers: tuple[str, ...] = (),
+        history_keys: tuple[str, ...] = (),
+        connections: int = _CONNECTIONS,
+    ) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._subscribers = subscribers
+        self.history_keys = ChainKeys(history_keys)
         self._writer = engine_for(url, writes=True, connections=connections)
         self._reader = engine_for(url, writes=False, connections=connections) if self.is_sqlite else self._writer
 
@@ -51,7 +61,7 @@ class SqlStore:
         Errors: StorageUnavailable, StaleWrite.
         """
         async with database_errors(), self._writer.connect() as connection:
-            yield SqlUnitOfWork(connection, subscribers=self._subscribers)
+            yield SqlUnitOfWork(connection, self.history_keys, subscribers=self._subscribers)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[SqlUnitOfWork]:
@@ -62,7 +72,7 @@ class SqlStore:
         async with database_errors(), self._reader.connect() as connection:
             if not self.is_sqlite:
                 await connection.execution_options(isolation_level="REPEATABLE READ")
-            yield SqlUnitOfWork(connection, subscribers=self._subscribers)
+            yield SqlUnitOfWork(connection, self.history_keys, subscribers=self._subscribers)
 
     async def close(self) -> None:
         """Every connection is given back."""

@@ -37,6 +37,7 @@ __all__ = [
     "charge_owners",
     "charges",
     "events",
+    "history",
     "idempotency",
     "metadata",
     "notifications",
@@ -250,7 +251,20 @@ events = Table(
     Column("data", _Json, nullable=False),
     PrimaryKeyConstraint("payment_id", "sequence"),
 )
-"""The history: only ever appended to."""
+"""What was published: only ever appended to."""
+
+history = Table(
+    "history",
+    metadata,
+    Column("payment_id", _PAYMENT_ID, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("key_id", String(8), nullable=False),
+    Column("body", Text),
+    Column("body_digest", String(64), nullable=False),
+    Column("chain", String(64), nullable=False),
+    PrimaryKeyConstraint("payment_id", "version"),
+)
+"""One chained entry a save (`payments_core.chain`): only ever appended to, except that a body may be erased."""
 
 outbox = Table(
     "outbox",

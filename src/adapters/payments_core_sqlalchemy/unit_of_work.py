@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import Column, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from payments_core.chain import ChainKeys
 from payments_core.ports import Due, DueKind, NotificationKey
 from payments_core_sqlalchemy import tables
+from payments_core_sqlalchemy.history import SqlHistory
 from payments_core_sqlalchemy.inbox import SqlInbox
 from payments_core_sqlalchemy.order_book import SqlOrderBook
 from payments_core_sqlalchemy.repositories import SqlPayments
@@ -19,9 +21,10 @@ __all__ = ["SqlUnitOfWork"]
 class SqlUnitOfWork:
     """The `UnitOfWork` port over one connection."""
 
-    def __init__(self, connection: AsyncConnection, *, subscribers: Sequence[str] = ()) -> None:
+    def __init__(self, connection: AsyncConnection, keys: ChainKeys, *, subscribers: Sequence[str] = ()) -> None:
         self.connection = connection
-        self.payments = SqlPayments(connection, subscribers)
+        self.history = SqlHistory(connection, keys)
+        self.payments = SqlPayments(connection, self.history, subscribers)
         self.inbox = SqlInbox(connection)
         self.orders = SqlOrderBook(connection)
 

@@ -37,7 +37,7 @@ def _policy(settings: Settings) -> Policy:
 
 
 def _store(settings: Settings) -> SqlStore:
-    return SqlStore(settings.database_url)
+    return SqlStore(settings.database_url, history_keys=settings.history_keys)
 
 
 class Container(containers.DeclarativeContainer):

@@ -14,12 +14,14 @@ from payments_core.policy import LatePayment, Policy
 from payments_core.states import Confirm
 from payments_core_midtrans import MidtransSettings
 
-__all__ = ["DEMO_MARK", "JWT_SECRET_BYTES_MIN", "Mode", "Settings", "SettingsError"]
+__all__ = ["DEMO_MARK", "HISTORY_KEY_BYTES_MIN", "JWT_SECRET_BYTES_MIN", "Mode", "Settings", "SettingsError"]
 
 DEMO_MARK = "DEMO"
 """Every secret the demo makes carries it, so that none of them ever serves anything else."""
 JWT_SECRET_BYTES_MIN = 32
 """HS256 needs a key as long as its hash (RFC 7518, section 3.2)."""
+HISTORY_KEY_BYTES_MIN = 32
+"""HMAC-SHA256 too is as strong as its key, up to the length of its hash (RFC 2104, section 3)."""
 _DATABASE_URL = "sqlite+aiosqlite:///payments.sqlite3"
 _DATABASES = ("sqlite+aiosqlite:///", "postgresql+asyncpg://")
 _PUBLIC_URL = "http://127.0.0.1:8000"
@@ -64,6 +66,7 @@ class Settings:
     jwt_audience: str = "payments-core"
     jwt_issuer: str | None = None
     jwks_url: str | None = None
+    history_keys: tuple[str, ...] = attrs.field(default=(), repr=False)
     policy: Policy = attrs.field(factory=Policy)
     midtrans: MidtransSettings | None = None
 
@@ -84,6 +87,7 @@ class Settings:
             jwt_audience=reader.text("PAYMENTS_JWT_AUDIENCE") or "payments-core",
             jwt_issuer=reader.text("PAYMENTS_JWT_ISSUER"),
             jwks_url=reader.url("PAYMENTS_JWKS_URL"),
+            history_keys=_history_keys(reader),
             policy=_policy(reader),
             midtrans=_midtrans(reader),
         )
@@ -113,6 +117,7 @@ class Settings:
         if secret is not None and len(secret.encode()) < JWT_SECRET_BYTES_MIN:
             refusals.append(f"PAYMENTS_JWT_SECRET is shorter than {JWT_SECRET_BYTES_MIN} bytes")
         keys = [secret, midtrans.server_key if midtrans else None, midtrans.previous_key if midtrans else None]
+        keys += self.history_keys
         if any(key is not None and DEMO_MARK in key for key in keys):
             refusals.append("a key was made by the demo; make your own")
         if urlsplit(self.public_url).scheme != "https":
@@ -151,6 +156,14 @@ def _database(reader: "_Reader") -> str:
 def _frontend(reader: "_Reader") -> str:
     given = reader.url("FRONTEND_URL")
     return given or f"{reader.url('PAYMENTS_PUBLIC_URL') or _PUBLIC_URL}/shop"
+
+
+def _history_keys(reader: "_Reader") -> tuple[str, ...]:
+    """None is allowed, and told by `doctor` and `verify`; one that can be guessed would only look like a key."""
+    keys = tuple(reader.names("PAYMENTS_HISTORY_KEY"))
+    if any(len(key.encode()) < HISTORY_KEY_BYTES_MIN for key in keys):
+        reader.problem(f"PAYMENTS_HISTORY_KEY: each key has at least {HISTORY_KEY_BYTES_MIN} bytes, none a comma")
+    return keys
 
 
 def _policy(reader: "_Reader") -> Policy:

@@ -69,7 +69,7 @@ async def save_all(
 def _change(item: Decided, move: StockMove | None, now: datetime, actor: str) -> Change:
     moved = (stock_fact(move),) if move else ()
     after, events = numbered(item.after, [*facts_between(item.before, item.after), *item.also, *moved], now, actor)
-    return Change(item.before, after, events)
+    return Change(item.before, after, events, actor, now)
 
 
 async def _settle_stock(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:

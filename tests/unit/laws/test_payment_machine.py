@@ -18,6 +18,7 @@ from payments_core.payment import AttemptState
 from payments_core.states import ENDED, MONEY, ChargeState
 from payments_core_memory.gateway import Transaction
 from unit.laws.test_convergence import LEGAL
+from unit.laws.test_history import findings
 from unit.world import World, drive, run
 
 FIRST = st.sampled_from(list(LEGAL["start"]))
@@ -173,6 +174,7 @@ class PaymentMachine(RuleBasedStateMachine):
         run(world.pass_time(timedelta(hours=3)))
         self.check_charges()
         self.check_the_order()
+        self.check_the_history()
 
     def poll(self, transaction: Transaction) -> None:
         world = self.world
@@ -213,6 +215,12 @@ class PaymentMachine(RuleBasedStateMachine):
         closing = [a for a in payment.attempts if a.state is AttemptState.CLOSING]
         reviewed = any(charge.state is ChargeState.CHALLENGED for charge in payment.charges)
         assert not closing or reviewed, "only a review keeps a page from being proved dead"
+
+    def check_the_history(self) -> None:
+        """What every save changed adds up to what is stored; leases and numbers only ran ahead of it (G10)."""
+        payments = self.world.store.payments
+        for payment_id, payment in payments.rows.items():
+            assert findings(payments.saves[payment_id], payment, payments.events[payment_id]) == []
 
 
 TestPaymentMachine = PaymentMachine.TestCase

@@ -86,6 +86,7 @@ def _prepare(port: int, simulator_port: int) -> dict[str, str]:
         "PAYMENTS_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "FRONTEND_URL": f"http://127.0.0.1:{port}/shop",
         "PAYMENTS_JWT_SECRET": f"{DEMO_MARK}-{secrets.token_urlsafe(48)}",
+        "PAYMENTS_HISTORY_KEY": f"{DEMO_MARK}-{secrets.token_urlsafe(48)}",
         "MIDTRANS_SERVER_KEY": f"SB-Mid-server-{DEMO_MARK}-{secrets.token_urlsafe(18)}",
         "MIDTRANS_MERCHANT_ID": "G000000000",
         "MIDTRANS_SNAP_URL": f"http://127.0.0.1:{simulator_port}/snap/v1",

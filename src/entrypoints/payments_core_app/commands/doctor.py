@@ -17,6 +17,7 @@ __all__ = ["doctor", "examine"]
 
 _SECRET = frozenset(
     {
+        "PAYMENTS_HISTORY_KEY",
         "PAYMENTS_JWT_SECRET",
         "MIDTRANS_SERVER_KEY",
         "MIDTRANS_SERVER_KEY_PREVIOUS",
@@ -85,7 +86,7 @@ def examine(environment: dict[str, str]) -> list[Finding]:
     except SettingsError as error:
         return [*findings, *(Finding("error", problem) for problem in error.problems)]
     findings += [Finding("error", refusal) for refusal in settings.refusals()]
-    return [*findings, *_of_the_gateway(settings), *_of_the_database(settings)]
+    return [*findings, *_of_the_history(settings), *_of_the_gateway(settings), *_of_the_database(settings)]
 
 
 def _of_a_name(name: str, value: str) -> Finding:
@@ -94,6 +95,17 @@ def _of_a_name(name: str, value: str) -> Finding:
     if name in _SECRET:
         return Finding("ok", f"{name} is set")
     return Finding("warning", f"{name} is set, and is no setting of ours")
+
+
+def _of_the_history(settings: Settings) -> list[Finding]:
+    if settings.history_keys:
+        return []
+    return [
+        Finding(
+            "warning",
+            "PAYMENTS_HISTORY_KEY is not set: a change by somebody who can write the database cannot be detected",
+        )
+    ]
 
 
 def _of_the_gateway(settings: Settings) -> list[Finding]:
