@@ -64,6 +64,12 @@ def token(subject: str, *, secret: str = JWT_SECRET, **claims: Any) -> str:
     return jwt.encode({name: value for name, value in usual.items() if value is not None}, secret, "HS256")
 
 
+def new_client() -> httpx.Client:
+    """A client for many threads: a connection each, because an idle one may be closed by both sides at once."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.Client(timeout=60, trust_env=False, limits=limits)
+
+
 @attrs.define
 class Server:
     """One `payments serve`, with all its processes in a group of their own."""
@@ -96,7 +102,7 @@ class Product:
     simulator: RunningSimulator
     folder: Path
     servers: list[Server] = attrs.field(factory=list)
-    client: httpx.Client = attrs.field(factory=lambda: httpx.Client(timeout=60, trust_env=False))
+    client: httpx.Client = attrs.field(factory=new_client)
 
     @property
     def url(self) -> str:
