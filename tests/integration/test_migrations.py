@@ -89,7 +89,7 @@ async def test_migrating_twice_is_migrating_once(database_url: str) -> None:
 async def test_every_unique_key_holds_the_shard_key(database_url: str) -> None:
     """So that the tables of one payment can live on one node (Citus, CockroachDB)."""
     await migrate_async(database_url)
-    shards = {"payment_id", "order_id", "shard", "sku", "transaction_id"}
+    shards = {"about", "payment_id", "order_id", "shard", "sku", "transaction_id"}
     for table, said in (await schema_of(database_url)).items():
         unique = [
             said["primary key"],
