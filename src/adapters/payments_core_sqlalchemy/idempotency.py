@@ -18,9 +18,6 @@ __all__ = ["Answered", "Begun", "Found", "OtherRequest", "RequestKey", "SqlIdemp
 
 _LEASE = timedelta(seconds=60)
 """Longer than any request of ours runs; a re-send after a crash waits for its end at most (guarantee C5: 90 s)."""
-_KEPT = timedelta(hours=72)
-"""A finished key outlives a weekend without anybody at work (guarantee C7: at least 24 h)."""
-_REAPED_AT_ONCE = 1000
 
 
 @attrs.frozen
@@ -99,17 +96,6 @@ class SqlIdempotency:
         async with self._store.transaction() as uow:
             await uow.connection.execute(delete(table).where(_is(key) & table.c.status.is_(None)))
             await uow.commit()
-
-    async def reap(self, now: datetime) -> int:
-        """How many finished keys were forgotten because their time is over; unfinished ones are never."""
-        old = select(table.c.about, table.c.subject, table.c.route, table.c.key)
-        old = old.where((table.c.made_at < now - _KEPT) & table.c.status.is_not(None)).limit(_REAPED_AT_ONCE)
-        async with self._store.transaction() as uow:
-            keys = [RequestKey(*row) for row in await uow.connection.execute(old)]
-            for key in keys:
-                await uow.connection.execute(delete(table).where(_is(key)))
-            await uow.commit()
-        return len(keys)
 
 
 def _is(key: RequestKey) -> ColumnElement[bool]:

@@ -313,6 +313,7 @@ notifications = Table(
     Column("times", Integer, nullable=False),
     Column("check_at", Utc),
     PrimaryKeyConstraint("shard", "provider", "account", "digest"),
+    _only("ix_notifications_unmatched", "received_at", "verdict = 'unmatched'"),
     _only("ix_notifications_waiting", "shard", "verdict = 'waiting'", more=("transaction_id",)),
     _due_index("notifications", "check_at"),
 )

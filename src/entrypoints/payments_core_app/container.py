@@ -17,6 +17,7 @@ from payments_core_app.settings import Settings
 from payments_core_app.tokens import Verifier, make_verifier
 from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy.housekeeping import Housekeeping
 from payments_core_sqlalchemy.idempotency import SqlIdempotency
 
 __all__ = ["Container", "make_gateways"]
@@ -49,6 +50,7 @@ class Container(containers.DeclarativeContainer):
     policy: providers.Provider[Policy] = providers.Callable(_policy, settings)
     store: providers.Provider[ShopStore] = providers.ThreadSafeSingleton(_store, settings)
     idempotency: providers.Provider[SqlIdempotency] = providers.ThreadSafeSingleton(SqlIdempotency, store)
+    housekeeping: providers.Provider[Housekeeping] = providers.ThreadSafeSingleton(Housekeeping, store)
     gateways: providers.Provider[Mapping[str, Gateway]] = providers.ThreadSafeSingleton(make_gateways, settings)
     background: providers.Provider[BackgroundErrands] = providers.ThreadSafeSingleton(
         BackgroundErrands, at_once=_ERRANDS_AT_ONCE

@@ -11,7 +11,7 @@ from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.ports import Due
 from payments_core.use_cases.sweep import Sweep, SweepReport
 from payments_core_app.metrics import SWEPT
-from payments_core_sqlalchemy.idempotency import SqlIdempotency
+from payments_core_sqlalchemy.housekeeping import Housekeeping
 
 __all__ = ["SweepLoop", "several_at_once"]
 
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 _LOOK_EVERY_S = 1.0
 _AFTER_TROUBLE_S = 5.0
-_REAP_EVERY_S = 600.0
+_FORGET_EVERY_S = 600.0
 
 
 def several_at_once(
@@ -44,10 +44,10 @@ def several_at_once(
 class SweepLoop:
     """Attends to what is due, in the background of a server or in a process of its own."""
 
-    def __init__(self, sweep: Sweep, at_once: int, keys: SqlIdempotency) -> None:
+    def __init__(self, sweep: Sweep, at_once: int, housekeeping: Housekeeping) -> None:
         self._sweep = sweep
-        self._keys = keys
-        self._reap_at = 0.0
+        self._housekeeping = housekeeping
+        self._forget_at = 0.0
         self._each = several_at_once(at_once)
         self._stop = asyncio.Event()
 
@@ -64,7 +64,7 @@ class SweepLoop:
         """How long to wait before the next look: not at all while whole batches are due."""
         try:
             report = await self._sweep.once(each=self._each)
-            await self._forget_old_keys()
+            await self._forget()
         except StorageError as error:
             log.warning("sweep.storage_unavailable", why=error.detail)
             return _AFTER_TROUBLE_S
@@ -75,10 +75,10 @@ class SweepLoop:
         count(report)
         return 0 if report.total >= SWEEP_BATCH_MAX else _LOOK_EVERY_S
 
-    async def _forget_old_keys(self) -> None:
-        if monotonic() >= self._reap_at:
-            await self._keys.reap(self._sweep.desk.clock.now())
-            self._reap_at = monotonic() + _REAP_EVERY_S
+    async def _forget(self) -> None:
+        if monotonic() >= self._forget_at:
+            await self._housekeeping.forget(self._sweep.desk.clock.now())
+            self._forget_at = monotonic() + _FORGET_EVERY_S
 
     def stop(self) -> None:
         """The loop ends after the batch it is at."""

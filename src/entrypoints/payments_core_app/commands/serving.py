@@ -108,7 +108,7 @@ def worker() -> None:
 async def _sweep_until_stopped(container: Container) -> None:
     service, background = container.service(), container.background()
     background.begin(service.perform)
-    loop = SweepLoop(service.sweep, _AT_ONCE, container.idempotency())
+    loop = SweepLoop(service.sweep, _AT_ONCE, container.housekeeping())
     running = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(name, loop.stop)

@@ -87,7 +87,7 @@ def _lifespan(
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         service, background = container.service(), container.background()
         background.begin(service.perform)
-        loop = SweepLoop(service.sweep, _SWEEP_AT_ONCE, container.idempotency())
+        loop = SweepLoop(service.sweep, _SWEEP_AT_ONCE, container.housekeeping())
         sweeping = asyncio.create_task(loop.run()) if sweep else None
         try:
             yield

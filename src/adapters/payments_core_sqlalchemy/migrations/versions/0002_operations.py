@@ -29,9 +29,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("about", "subject", "route", "key"),
     )
     op.create_index("ix_idempotency_made", "idempotency", ["made_at"])
+    unmatched = sa.text("verdict = 'unmatched'")
+    op.create_index(
+        "ix_notifications_unmatched",
+        "notifications",
+        ["received_at"],
+        postgresql_where=unmatched,
+        sqlite_where=unmatched,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_notifications_unmatched", "notifications")
     op.drop_table("idempotency")
     for table, column in (
         ("refunds", "refused"),
