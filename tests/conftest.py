@@ -1,1 +1,3 @@
 """What every test gets."""
+
+pytest_plugins = ["payments_core.testing"]

@@ -1,7 +1,6 @@
 """What the core needs of the world, as small protocols named for the domain.
 
-An implementation is believed only after it passed the contract that belongs to its port
-(`tests/integration/contracts`).
+An implementation is believed only after it passed the contract that belongs to its port (`payments_core.testing`).
 Whatever cannot be reached raises StorageUnavailable, GatewayUnavailable or GatewayTimeout; nothing here returns None
 for "I do not know".
 """

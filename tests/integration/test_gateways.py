@@ -4,38 +4,17 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
+import httpx
 import pytest
 
-from integration.contracts.gateway import GatewayContract, Wire
+from harness.memory_wire import MemoryWire
 from payments_core.payment import Attempt
 from payments_core.ports import PageOpened
 from payments_core.states import Signal
+from payments_core.testing.gateways import GatewayContract, Wire
 from payments_core_memory import MemoryGateway
 from payments_core_midtrans import MidtransGateway, MidtransSettings
-from payments_core_simulator.process import RunningSimulator, running_simulator
-
-
-class MemoryWire(Wire):
-    """The memory gateway is its own other side."""
-
-    def __init__(self, gateway: MemoryGateway) -> None:
-        self._gateway = gateway
-
-    def buyer_tries(self, page: PageOpened, attempt: Attempt, outcome: Signal) -> str:  # noqa: ARG002 - the token says it
-        return self._gateway.buyer_tries(page.token, outcome)
-
-    def becomes(self, transaction_id: str, word: Signal) -> None:
-        self._gateway.becomes(transaction_id, word)
-
-    def notification(self, transaction_id: str) -> tuple[bytes, dict[str, str]]:
-        return self._gateway.notification(transaction_id)
-
-    def refuses_the_next_call(self) -> None:
-        self._gateway.refused_calls = 1
-
-    def loses_the_next_answer(self) -> None:
-        self._gateway.lost_answers = 1
-
+from payments_core_simulator.process import TEST_SERVER_KEY, RunningSimulator, running_simulator
 
 WORDS = {
     Signal.PENDING: "pending",
@@ -43,7 +22,10 @@ WORDS = {
     Signal.DENIED: "deny",
     Signal.EXPIRED: "expire",
     Signal.CANCELLED: "cancel",
+    Signal.AUTHORIZED: "authorize",
+    Signal.CHALLENGED: "challenge",
 }
+CARDS_ONLY = frozenset({Signal.AUTHORIZED, Signal.CHALLENGED})
 
 
 class SimulatorWire(Wire):
@@ -52,8 +34,13 @@ class SimulatorWire(Wire):
     def __init__(self, simulator: RunningSimulator) -> None:
         self._simulator = simulator
 
+    def is_payable(self, page: PageOpened) -> bool:
+        """The simulator answers 404 for an address that was replaced, and 410 for a page that is closed."""
+        return httpx.get(page.url, trust_env=False).status_code == 200
+
     def buyer_tries(self, page: PageOpened, attempt: Attempt, outcome: Signal) -> str:  # noqa: ARG002 - by order id
-        body = {"order_id": attempt.provider_order_id, "payment_type": "qris", "outcome": WORDS[outcome]}
+        method = "credit_card" if outcome in CARDS_ONLY else "qris"
+        body = {"order_id": attempt.provider_order_id, "payment_type": method, "outcome": WORDS[outcome]}
         return str(self._simulator.control("pay", body)["transaction_id"])
 
     def becomes(self, transaction_id: str, word: Signal) -> None:
@@ -74,6 +61,8 @@ class SimulatorWire(Wire):
 
 
 class TestMemoryGateway(GatewayContract):
+    secrets = ("memory-secret",)
+
     @pytest.fixture
     def gateway(self) -> MemoryGateway:
         return MemoryGateway()
@@ -90,6 +79,8 @@ def simulator() -> Iterator[RunningSimulator]:
 
 
 class TestMidtransGateway(GatewayContract):
+    secrets = (TEST_SERVER_KEY, "Mid-server")
+
     @pytest.fixture
     async def gateway(self, simulator: RunningSimulator) -> AsyncIterator[MidtransGateway]:
         simulator.control("faults", {})

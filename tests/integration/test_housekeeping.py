@@ -5,8 +5,8 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from integration.contracts.unit_of_work import NOW, notification
 from payments_core.decide import Verdict
+from payments_core.testing.samples import NOW, notification
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.housekeeping import Forgotten, Housekeeping
 from payments_core_sqlalchemy.idempotency import Answered, Begun, RequestKey, SqlIdempotency

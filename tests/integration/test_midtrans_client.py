@@ -14,10 +14,11 @@ import pytest
 import requests
 
 from harness.scripted import Scripted, says, scripted_server
-from integration.contracts.gateway import GatewayContract
 from payments_core.errors import GatewayTimeout, GatewayUnavailable
+from payments_core.money import Money
 from payments_core.payment import Attempt
 from payments_core.ports import PageClosing, PageOpened, PageRefused, PageTaken
+from payments_core.testing.gateways import sample_attempt
 from payments_core_midtrans import MidtransGateway, MidtransSettings
 
 KEY = "SB-Mid-server-very-secret"
@@ -47,7 +48,7 @@ async def gateway(server: Scripted) -> AsyncIterator[MidtransGateway]:
 
 @pytest.fixture
 def attempt() -> Attempt:
-    return GatewayContract().attempt(MidtransGateway(MidtransSettings(server_key=KEY)))
+    return sample_attempt(MidtransGateway(MidtransSettings(server_key=KEY)), Money.of(5_000_000, "IDR"))
 
 
 async def test_what_is_sent_is_the_stored_body_to_the_byte(

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import select
 
-from integration.contracts.unit_of_work import event, payment
 from payments_core.ports import Change
+from payments_core.testing.samples import event, payment
 from payments_core_sqlalchemy import SqlStore, tables
 from payments_core_sqlalchemy.migrate import migrate_async
 

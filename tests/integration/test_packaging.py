@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -80,6 +81,23 @@ def test_the_core_imports_the_standard_library_and_attrs(python: Path) -> None:
         "print(sorted(new - set(sys.stdlib_module_names)))"
     )
     assert run(python, "-c", code).strip() == "['attr', 'attrs', 'payments_core']"
+
+
+def test_what_is_for_tests_is_an_extra_that_nobody_loads_unasked(wheel: Path) -> None:
+    """A pytest plugin that is an entry point is loaded into every test run of everybody who installed it."""
+    archive = zipfile.ZipFile(wheel)
+    assert "payments_core/testing/machine.py" in archive.namelist()
+    texts = {name.split("/")[-1]: archive.read(name).decode() for name in archive.namelist() if ".dist-info/" in name}
+    wanted = set(re.findall(r"^Requires-Dist: ([a-z-]+).* extra == .testing.", texts["METADATA"], re.MULTILINE))
+    assert wanted == {"hypothesis", "pytest", "pytest-asyncio"}
+    assert "pytest11" not in texts["entry_points.txt"]
+
+
+def test_testing_says_which_extra_is_missing(python: Path) -> None:
+    code = "import payments_core.testing.stores"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode != 0
+    assert 'install "payments-core[testing]"' in done.stderr.splitlines()[-1]
 
 
 def test_the_example_runs_with_the_bare_wheel(python: Path, tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from integration.contracts.unit_of_work import IDR, order
 from payments_core import Confirm, ErrandList, GatewayTraits, Money, PageWish, PaymentService, Signal
 from payments_core.decide import Verdict
 from payments_core.orders import Order
 from payments_core.ports import Kept, Notification
 from payments_core.system import SystemClock, SystemIds
+from payments_core.testing.samples import IDR, order
 from payments_core_memory import MemoryGateway
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.inbox import SqlInbox

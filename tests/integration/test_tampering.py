@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import Delete, select, text
 from sqlalchemy.exc import DBAPIError
 
-from integration.contracts.unit_of_work import NOW, event, payment
 from payments_core.chain import Finding, FindingKind
 from payments_core.payment import Case, Charge, Payment, Refund, RefundState
 from payments_core.ports import Change, DueKind
 from payments_core.states import CaseKind, ChargeState
+from payments_core.testing.samples import NOW, event, payment
 from payments_core_sqlalchemy import Head, SqlStore, against_anchor, tables, verified_pages
 from payments_core_sqlalchemy.migrate import migrate_async
 from payments_core_sqlalchemy.rows import Row

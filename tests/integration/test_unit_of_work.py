@@ -1,22 +1,23 @@
-"""The stores keep the contract: in memory, on SQLite, on PostgreSQL."""
+"""The stores keep their contracts: in memory, on SQLite, on PostgreSQL."""
 
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from integration.contracts.unit_of_work import UnitOfWorkContract
+from payments_core.testing.order_registries import OrderRegistryContract
+from payments_core.testing.stores import StoreContract
 from payments_core_memory import MemoryStore
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.migrate import migrate_async
 
 
-class TestMemory(UnitOfWorkContract):
+class TestMemory(StoreContract, OrderRegistryContract):
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore()
 
 
-class TestSqlite(UnitOfWorkContract):
+class TestSqlite(StoreContract, OrderRegistryContract):
     @pytest.fixture
     async def store(self, new_database: Callable[[str], str]) -> AsyncIterator[SqlStore]:
         async with opened(new_database("sqlite")) as store:
@@ -24,7 +25,7 @@ class TestSqlite(UnitOfWorkContract):
 
 
 @pytest.mark.postgres
-class TestPostgres(UnitOfWorkContract):
+class TestPostgres(StoreContract, OrderRegistryContract):
     @pytest.fixture
     async def store(self, new_database: Callable[[str], str]) -> AsyncIterator[SqlStore]:
         async with opened(new_database("postgres")) as store:

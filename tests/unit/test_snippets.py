@@ -56,7 +56,8 @@ def test_every_test_the_guarantees_name_exists() -> None:
     page = ROOT / "docs" / "guarantees.md"
     names = {
         name
-        for path in (ROOT / "tests").rglob("*.py")
+        for folder in (ROOT / "tests", ROOT / "src" / "payments_core" / "testing")
+        for path in folder.rglob("*.py")
         for name in re.findall(r"^\s*(?:async )?def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     named = set(re.findall(r"`(test_\w+)`", page.read_text()))

@@ -1,8 +1,7 @@
 """One shop with one order, wired over the memory twins: what unit tests and laws drive."""
 
-import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
@@ -10,20 +9,19 @@ import attrs
 from payments_core import (
     Currency,
     Customer,
-    ErrandList,
     GatewayTraits,
     Item,
     Money,
     Order,
     PageWish,
     Payment,
-    PaymentService,
     PaymentStatus,
-    Policy,
     Signal,
     status,
 )
 from payments_core.ports import Notification
+from payments_core.testing.order_registries import RegistryKeeper
+from payments_core.testing.world import World as PortWorld
 from payments_core.use_cases.receive_notification import Accepted
 from payments_core.use_cases.start_payment import Paying
 from payments_core_memory import ManualClock, MemoryGateway, MemoryStore, SequentialIds
@@ -48,33 +46,21 @@ def drive(work: Coroutine[Any, Any, Result]) -> Result:
     raise AssertionError("the coroutine waits for something")
 
 
-@attrs.define
-class World:
-    """A store, a gateway, a clock, and the use cases over them."""
+@attrs.define(kw_only=True)
+class World(PortWorld):
+    """The world over the memory twins; what they store can be looked at without waiting."""
 
     traits: GatewayTraits = attrs.field(factory=GatewayTraits)
-    policy: Policy = attrs.field(factory=Policy)
     clock: ManualClock = attrs.field(factory=ManualClock)
+    ids: SequentialIds = attrs.field(factory=SequentialIds)
     store: MemoryStore = attrs.field(factory=MemoryStore)
-    errands: ErrandList = attrs.field(factory=ErrandList)
-    gateway: MemoryGateway = attrs.field(init=False)
-    service: PaymentService = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.use(MemoryGateway(traits=self.traits))
-
-    def use(self, gateway: MemoryGateway) -> None:
-        """Everything talks to this gateway from now on."""
-        self.gateway = gateway
-        self.service = PaymentService.over(
-            self.store,
-            {"memory": self.gateway},
-            clock=self.clock,
-            ids=SequentialIds(),
-            errands=self.errands,
-            policy=self.policy,
-            shop=self.store,
-        )
+    shop: MemoryStore = attrs.field(default=attrs.Factory(lambda self: self.store, takes_self=True))
+    keeper: RegistryKeeper = attrs.field(
+        default=attrs.Factory(lambda self: RegistryKeeper(self.store), takes_self=True)
+    )
+    gateway: MemoryGateway = attrs.field(
+        default=attrs.Factory(lambda self: MemoryGateway(traits=self.traits), takes_self=True)
+    )
 
     # ── the shop ──────────────────────────────────────────────────────────────────────────────────────────────────
     def order(self, order_id: str = "o-1", *, units: int = 2, price: int = 50_000, stock: int = 10) -> Order:
@@ -159,38 +145,14 @@ class World:
         assert isinstance(gateways, dict)
         gateways.clear()
 
-    async def deliver_bytes(self, body: bytes, headers: dict[str, str]) -> Accepted:
-        """What became of these bytes."""
-        notification = self.service.receive.understand("memory", body, headers)
-        (accepted,) = await self.service.receive.accept([notification])  # type: ignore[list-item]
-        assert isinstance(accepted, Accepted)
-        return accepted
-
     async def hear(self, transaction_id: str, **forged: object) -> Accepted:
         """The same, with every question asked and every errand done."""
         accepted = await self.deliver(transaction_id, **forged)
         await self.do_errands()
         return accepted
 
-    async def do_errands(self) -> None:
-        """What decisions asked for was tried once."""
-        await self.errands.do(self.service.perform)
-
-    async def pass_time(self, by: timedelta) -> None:
-        """The clock moved on, and the sweep attended to all that came due on the way."""
-        until = self.clock.at + by
-        while (at := self._next_due()) is not None and at <= until:
-            self.clock.at = max(self.clock.at, at)
-            await self.sweep()
-        self.clock.at = until
-
-    async def sweep(self) -> int:
-        """Rows the sweep attended to, their errands done."""
-        report = await self.service.sweep.once()
-        await self.do_errands()
-        return report.total
-
-    def _next_due(self) -> Any:
+    async def next_due(self) -> datetime | None:
+        """When any row is due, also one that belongs to no payment."""
         unit = self.store
         times = [kept.check_at for kept in unit.inbox.rows.values()]
         for payment in unit.payments.rows.values():
@@ -201,8 +163,3 @@ class World:
             o.expires_at for o in unit.orders.orders.values() if o.payment_id is None and o.status.value == "pending"
         ]
         return min((at for at in times if at is not None), default=None)
-
-
-def run(work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of a coroutine in an event loop of its own, for Hypothesis."""
-    return asyncio.run(work)

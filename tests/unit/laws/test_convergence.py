@@ -16,43 +16,12 @@ import pytest
 
 from payments_core import AskCharge, ChargeState, Confirm, GatewayTraits, Policy, Reading, Signal, decide, status
 from payments_core.states import ENDED, Move
+from payments_core.testing.histories import histories
 from payments_core.use_cases import apply_reading, receive_notification
 from payments_core_memory import MemoryStore
 from unit.world import ANYTHING, World, drive
 
-START, COPIES, IN_FLIGHT, STEPS = "start", 2, 2, 2
-LEGAL: dict[str | Signal, tuple[Signal, ...]] = {
-    START: (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED, Signal.DENIED),
-    Signal.PENDING: (
-        Signal.AUTHORIZED,
-        Signal.CAPTURED,
-        Signal.SETTLED,
-        Signal.DENIED,
-        Signal.EXPIRED,
-        Signal.CANCELLED,
-    ),
-    Signal.CHALLENGED: (Signal.CAPTURED, Signal.DENIED, Signal.CANCELLED),
-    Signal.AUTHORIZED: (Signal.CAPTURED, Signal.CANCELLED, Signal.EXPIRED),
-    Signal.CAPTURED: (Signal.SETTLED, Signal.CANCELLED),
-    Signal.SETTLED: (Signal.DENIED,),
-    Signal.EXPIRED: (Signal.SETTLED,),
-    Signal.DENIED: (),
-    Signal.CANCELLED: (),
-}
-"""The legal moves of one transaction (Midtrans facts, section 4), a settlement after an expiry included."""
-
-
-def histories(steps_max: int) -> Iterator[tuple[Signal, ...]]:
-    """Every legal history of at most so many steps."""
-
-    def grow(history: tuple[Signal, ...]) -> Iterator[tuple[Signal, ...]]:
-        yield history
-        if len(history) < steps_max:
-            for following in LEGAL[history[-1]]:
-                yield from grow((*history, following))
-
-    for first in LEGAL[START]:
-        yield from grow((first,))
+COPIES, IN_FLIGHT = 2, 2
 
 
 @attrs.frozen

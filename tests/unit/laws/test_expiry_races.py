@@ -1,5 +1,6 @@
 """Expiry against settlement: whatever comes first, the order is paid or given up, never both and never neither (A6)."""
 
+import asyncio
 import contextlib
 import random
 from collections import Counter
@@ -11,7 +12,7 @@ import pytest
 from payments_core import Policy, Signal
 from payments_core.errors import Conflict, GatewayError
 from payments_core.policy import LatePayment
-from unit.world import World, run
+from unit.world import World
 
 RACES = 250
 """For each policy, with and without a competitor for the stock: a thousand in all."""
@@ -108,7 +109,7 @@ def judged(world: World, account: str, contended: bool) -> str:
 @pytest.mark.parametrize("contended", [False, True], ids=["goods left", "goods wanted"])
 @pytest.mark.parametrize("policy", LatePayment, ids=lambda policy: policy.value)
 def test_a_race_of_expiry_and_settlement_has_one_end(policy: LatePayment, contended: bool) -> None:
-    ends = Counter(run(race(policy, contended, seed)) for seed in range(RACES))
+    ends = Counter(asyncio.run(race(policy, contended, seed)) for seed in range(RACES))
     print(f"{RACES} races, {policy.value}, {'goods wanted' if contended else 'goods left'}: {dict(ends)}")
     assert ends["paid"]
     assert ends["given up"]

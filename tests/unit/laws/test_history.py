@@ -14,10 +14,10 @@ from payments_core.chain import ChainKeys, Entry, FindingKind, canonical, check_
 from payments_core.facts import Event, FactType
 from payments_core.payment import AttemptState, Payment
 from payments_core.ports import Change
+from payments_core.testing.strategies import payments
 from payments_core_sqlalchemy import tables
 from payments_core_sqlalchemy.history import Image, Record, examine, image_of, make_body, rebuild
 from payments_core_sqlalchemy.rows import PaymentRows, event_to_row, from_rows, to_rows
-from unit.laws.strategies import payments
 
 KEYS = ChainKeys(("the-key-of-this-history-32-bytes!", "an-older-key-that-is-still-known!"))
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from payments_core.orders import Order
 from payments_core.payment import Payment
 from payments_core.status import status
+from payments_core.testing.strategies import orders, payments
 from payments_core_sqlalchemy.rows import from_rows, order_from_row, order_to_row, to_rows
-from unit.laws.strategies import orders, payments
 
 
 @given(payments())

@@ -1,4 +1,11 @@
-"""Payments of every shape, for laws: values that could be stored, whether or not a life leads to them."""
+"""Payments and orders of every shape, for laws: values that could be stored, whether or not a life leads to them.
+
+    @given(payments())
+    def test_a_payment_survives_my_rows(payment: Payment) -> None:
+        assert from_rows(to_rows(payment)) == payment
+
+**Units**: minor units up to 10**12 in every ISO 4217 currency we know; moments in UTC, with microseconds.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -25,7 +32,7 @@ from payments_core.payment import (
 )
 from payments_core.states import CaseKind, ChargeState
 
-__all__ = ["moments", "monies", "orders", "payments"]
+__all__ = ["attempts", "cases", "charges", "currencies", "moments", "monies", "orders", "payments", "refunds"]
 
 words = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20)
 references = st.text("abcdef0123456789-", min_size=1, max_size=36)

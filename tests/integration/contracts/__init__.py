@@ -1,1 +1,0 @@
-"""One contract for each port; every implementation inherits it."""
