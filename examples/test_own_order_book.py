@@ -47,7 +47,7 @@ class ShopOrders:
         for effect in effects:
             stands = "UPDATE sales SET status = ?, expired = ? WHERE id = ?"
             self._database.execute(stands, [effect.status.value, effect.expired, effect.order_id])
-            if effect.stock is not None and self._move(effect.order_id, effect.stock):
+            if effect.stock is not None and self._move(effect):
                 moved[effect.order_id] = effect.stock
         return moved
 
@@ -60,14 +60,15 @@ class ShopOrders:
         self._database.execute(again, [now.isoformat(), order_id])
         return True
 
-    def _move(self, order_id: str, move: StockMove) -> bool:
-        """Only what is reserved moves, so whatever is asked twice happens once."""
-        moved = "UPDATE sales SET held = ? WHERE id = ? AND held = 'reserved'"
-        if self._database.execute(moved, [move.value, order_id]).rowcount != 1:
+    def _move(self, effect: OrderEffect) -> bool:
+        """Only what is held moves, so whatever is asked twice happens once."""
+        held = "held IN ('reserved', 'consumed')" if effect.also_consumed else "held = 'reserved'"
+        moved = f"UPDATE sales SET held = ? WHERE id = ? AND {held}"
+        if self._database.execute(moved, [effect.stock and effect.stock.value, effect.order_id]).rowcount != 1:
             return False
-        if move is StockMove.RELEASED:
+        if effect.stock is StockMove.RELEASED:
             back = "UPDATE products SET stock = stock + units FROM sales WHERE sales.id = ? AND product = products.id"
-            self._database.execute(back, [order_id])
+            self._database.execute(back, [effect.order_id])
         return True
 
 
