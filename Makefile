@@ -82,4 +82,4 @@ lock: setup ## Compile requirements/*.txt anew from pyproject.toml (needs uv, in
 	done
 
 clean: ## Remove what was made here: the environment, caches, the demo.
-	@rm -rf $(VENV) .demo .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist build
+	@rm -rf $(VENV) .demo .demo.lock .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist build

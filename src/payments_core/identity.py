@@ -9,12 +9,14 @@ import re
 
 import attrs
 
-__all__ = ["Named", "make_payment_id", "provider_order_id", "read_provider_order_id", "refund_key"]
+__all__ = ["PAYMENT_ID", "Named", "make_payment_id", "provider_order_id", "read_provider_order_id", "refund_key"]
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32 in lower case: no i, l, o, u."""
 _ID_LENGTH = 26
 _TIME_BITS, _RANDOM_BITS = 48, 80
+PAYMENT_ID = re.compile(rf"[0-7][{_ALPHABET}]{{25}}")
+"""A payment id, whole."""
 _PROVIDER_ORDER_ID = re.compile(rf"([0-7][{_ALPHABET}]{{25}})-([1-9][0-9]?)p")
 
 

@@ -147,5 +147,7 @@ def _sqlstate(error: DBAPIError) -> str:
 
 
 def _short(error: DBAPIError) -> str:
-    """The driver's words without the statement and its values, which are somebody's data."""
-    return str(error.orig).splitlines()[0][:200]
+    """The kind of the failure: a driver's own words may show values, which are somebody's data."""
+    kind = type(error.orig.__cause__ or error.orig).__name__ if error.orig else type(error).__name__
+    state = _sqlstate(error)
+    return f"{kind} {state}" if state else kind

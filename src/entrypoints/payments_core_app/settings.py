@@ -3,19 +3,32 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from enum import Enum
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
+from socket import inet_aton
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 import attrs
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from payments_core.limits import GATEWAY_TIMEOUT_MAX, PAGE_LEFT_MIN
 from payments_core.policy import LatePayment, Policy
 from payments_core.states import Confirm
 from payments_core_midtrans import MidtransSettings
 
-__all__ = ["DEMO_MARK", "HISTORY_KEY_BYTES_MIN", "JWT_SECRET_BYTES_MIN", "Mode", "Settings", "SettingsError"]
+__all__ = [
+    "DEMO_MARK",
+    "HISTORY_KEY_BYTES_MIN",
+    "JWT_SECRET_BYTES_MIN",
+    "LOOPBACK",
+    "Mode",
+    "Settings",
+    "SettingsError",
+]
 
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Names of this machine for itself."""
 DEMO_MARK = "DEMO"
 """Every secret the demo makes carries it, so that none of them ever serves anything else."""
 JWT_SECRET_BYTES_MIN = 32
@@ -137,20 +150,42 @@ def _midtrans_refusals(midtrans: MidtransSettings) -> list[str]:
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
+    host = (urlsplit(url).hostname or "").rstrip(".")
     if host in _LOCAL_NAMES or host.endswith(".localhost"):
         return True
     try:
-        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+        address = ip_address(host)
     except ValueError:
+        return _is_short_loopback(host)
+    inside = address.ipv4_mapped if isinstance(address, IPv6Address) and address.ipv4_mapped else address
+    return inside.is_loopback or inside.is_unspecified
+
+
+def _is_short_loopback(host: str) -> bool:
+    """The old spellings the C library still takes: 127.1, 2130706433, 0x7f000001."""
+    try:
+        address = ip_address(inet_aton(host))
+    except (OSError, ValueError):
         return False
+    return address.is_loopback or address.is_unspecified
 
 
 def _database(reader: "_Reader") -> str:
     given = reader.text("PAYMENTS_DATABASE_URL") or _DATABASE_URL
     if not given.startswith(_DATABASES):
         reader.problem("PAYMENTS_DATABASE_URL begins with sqlite+aiosqlite:/// or with postgresql+asyncpg://")
+    elif not _is_readable(given):
+        reader.problem("PAYMENTS_DATABASE_URL cannot be read; in a password write @ : / ? # [ ] as %40 %3A %2F ...")
     return given
+
+
+def _is_readable(url: str) -> bool:
+    """Whether it names a host or a file; why not would show a part of the password."""
+    try:
+        made = make_url(url)
+    except (ValueError, ArgumentError):
+        return False
+    return bool(made.database)
 
 
 def _frontend(reader: "_Reader") -> str:

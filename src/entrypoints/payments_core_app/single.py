@@ -1,4 +1,4 @@
-"""One serving process for one SQLite file, said with a reason instead of found out by lock errors."""
+"""One process at a time for one file, said with a reason instead of found out by damage."""
 
 import fcntl
 from pathlib import Path
@@ -6,26 +6,25 @@ from typing import IO, Any
 
 from sqlalchemy.engine import make_url
 
-__all__ = ["OneServer", "OneServerError"]
+__all__ = ["OneAtATime", "TakenError", "one_server"]
 
 
-class OneServerError(Exception):
-    """Another process serves this file."""
+class TakenError(Exception):
+    """Another process holds it."""
 
 
-class OneServer:
-    """Holds a lock beside the database file as long as it is entered; PostgreSQL needs none."""
+class OneAtATime:
+    """Holds a lock on a file as long as it is entered; without a path there is nothing to hold."""
 
-    def __init__(self, database_url: str) -> None:
-        url = make_url(database_url)
-        is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
-        self._path = Path(f"{url.database}.serving") if is_file else None
+    def __init__(self, path: Path | None, why: str) -> None:
+        self._path = path
+        self._why = why
         self._file: IO[Any] | None = None
 
-    def acquire(self) -> "OneServer":
+    def acquire(self) -> "OneAtATime":
         """The lock is held.
 
-        Errors: OneServerError when another process holds it.
+        Errors: TakenError, with the reason, when another process holds it.
         """
         if self._path is not None:
             self._file = self._path.open("a")
@@ -33,10 +32,7 @@ class OneServer:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 self._file.close()
-                raise OneServerError(
-                    "another `payments serve` or `worker` uses this SQLite file, and SQLite has one writer: "
-                    "stop it, or use PostgreSQL"
-                ) from None
+                raise TakenError(self._why) from None
         return self
 
     def __enter__(self) -> None:
@@ -45,3 +41,14 @@ class OneServer:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()  # which gives the lock back, as a dying process does
+
+
+def one_server(database_url: str) -> OneAtATime:
+    """The lock of whoever serves this database file; PostgreSQL needs none."""
+    url = make_url(database_url)
+    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
+    why = (
+        "another `payments serve` or `worker` uses this SQLite file, and SQLite has one writer: "
+        "stop it, or use PostgreSQL"
+    )
+    return OneAtATime(Path(f"{url.database}.serving") if is_file else None, why)

@@ -7,6 +7,7 @@ a customer's: its scope is ignored, and it reaches only orders whose customer is
 import asyncio
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from json import JSONDecodeError
 from time import time
 from typing import Any, Protocol
 
@@ -16,10 +17,21 @@ import jwt
 from payments_core.errors import PaymentsError
 from payments_core_app.settings import Settings
 
-__all__ = ["SCOPES", "Caller", "Forbidden", "Role", "Unauthenticated", "Verifier", "make_token", "make_verifier"]
+__all__ = [
+    "SCOPES",
+    "Caller",
+    "Forbidden",
+    "KeysUnavailable",
+    "Role",
+    "Unauthenticated",
+    "Verifier",
+    "make_token",
+    "make_verifier",
+]
 
 SCOPES = ("orders:read", "orders:write", "payments:read", "payments:write", "payments:operate")
 _ALGORITHM = "HS256"
+_ASYMMETRIC = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"})
 _CACHE_MAX = 10_000
 """Tokens remembered at once; a token is a few hundred bytes."""
 _CACHE_S = 60.0
@@ -32,6 +44,13 @@ class Unauthenticated(PaymentsError):
     """No token, or one that is bad, expired or meant for somebody else."""
 
     code = "invalid_token"
+
+
+class KeysUnavailable(PaymentsError):
+    """The keys that tokens are checked with cannot be read now: nobody is refused for it."""
+
+    code = "keys_unavailable"
+    retryable = True
 
 
 class Forbidden(PaymentsError):
@@ -90,6 +109,8 @@ def make_token(
 
     Errors: ValueError when there is no shared secret.
     """
+    if settings.jwks_url:
+        raise ValueError("PAYMENTS_JWKS_URL is set, so whoever publishes those keys makes the tokens")
     if not settings.jwt_secret:
         raise ValueError("PAYMENTS_JWT_SECRET is not set, so no token can be signed")
     now = datetime.now(UTC)
@@ -152,8 +173,12 @@ class _PublishedKeys:
     async def check(self, encoded: str) -> tuple[Caller, float]:
         try:
             key = await asyncio.to_thread(self._keys.get_signing_key_from_jwt, encoded)
+        except (jwt.PyJWKClientConnectionError, JSONDecodeError) as error:
+            raise KeysUnavailable("the published keys cannot be read now") from error
         except jwt.PyJWTError as error:
             raise Unauthenticated("the token's key is not published") from error
+        if key.key_type == "oct" or key.algorithm_name not in _ASYMMETRIC:
+            raise Unauthenticated("a published key that is a shared secret proves nothing")
         return self._claims.read(encoded, key.key, key.algorithm_name)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -37,6 +38,18 @@ def settings_or_exit(*, serving: bool = False) -> Settings:
         refuse(refusals)
     configure(pretty=settings.mode is not Mode.PRODUCTION)
     return settings
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether this address can be listened on now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def refuse(reasons: list[str]) -> NoReturn:

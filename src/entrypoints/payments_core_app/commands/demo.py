@@ -4,7 +4,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import httpx
 import rich_click as click
 
 from payments_core_app.catalogue import CATALOGUE, CUSTOMER
-from payments_core_app.commands.common import EXIT_REFUSED, fail, run
+from payments_core_app.commands.common import EXIT_REFUSED, fail, is_free, run
 from payments_core_app.container import Container
 from payments_core_app.settings import DEMO_MARK, Settings
 from payments_core_app.tokens import Role, make_token
@@ -27,20 +26,25 @@ from payments_core_sqlalchemy import migrate
 __all__ = ["demo"]
 
 _FOLDER = Path(".demo")
+_PORT = click.IntRange(1, 65535)
 _READY_S = 30.0
 _STOP_S = 15.0
 _TOKEN_TTL = timedelta(hours=12)
 
 
 @click.command()
-@click.option("--port", envvar="PORT", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--port", envvar="PORT", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Of the API."
+)
 @click.option(
     "--simulator-port", envvar="SIMULATOR_PORT", default=9001, show_default=True, type=click.IntRange(1, 65535)
 )
 def demo(port: int, simulator_port: int) -> None:
     """Run everything on loopback with an empty database: API, shop page, console, Midtrans simulator."""
+    if port == simulator_port:
+        fail("PORT and SIMULATOR_PORT are the same", EXIT_REFUSED)
     for name, number in (("PORT", port), ("SIMULATOR_PORT", simulator_port)):
-        if not _is_free(number):
+        if not is_free("127.0.0.1", number):
             fail(f"port {number} is taken; choose another with {name}=...", EXIT_REFUSED)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started in a background, it would be ignored
     signal.signal(signal.SIGTERM, _end)
@@ -63,16 +67,6 @@ def demo(port: int, simulator_port: int) -> None:
 
 def _end(*_: object) -> NoReturn:
     sys.exit(0)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def _prepare(port: int, simulator_port: int) -> dict[str, str]:

@@ -12,9 +12,10 @@ import uvicorn
 
 from payments_core.errors import StorageError
 from payments_core_app.asgi import SWEEP_VARIABLE
-from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, print_json, run, settings_or_exit
+from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, is_free, print_json, run, settings_or_exit
 from payments_core_app.container import Container
-from payments_core_app.single import OneServer, OneServerError
+from payments_core_app.settings import LOOPBACK, Mode
+from payments_core_app.single import OneAtATime, TakenError, one_server
 from payments_core_app.worker import SweepLoop, several_at_once
 from payments_core_sqlalchemy import current_revision, head_revision
 from payments_core_sqlalchemy import migrate as migrate_database
@@ -35,6 +36,10 @@ _AT_ONCE = 16
 def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
     """Serve the HTTP API, and attend to due work inside it."""
     settings = settings_or_exit(serving=True)
+    if settings.mode is Mode.DEMO and host not in LOOPBACK:
+        fail("the demo gives its tokens to whoever asks, so it listens on loopback only", EXIT_REFUSED)
+    if not is_free(host, port):
+        fail(f"port {port} of {host} cannot be listened on; choose another with --port or --host", EXIT_REFUSED)
     if settings.is_sqlite and workers > 1:
         fail(
             "SQLite has one writer, so one serving process: use --workers 1, or PostgreSQL "
@@ -75,10 +80,10 @@ def _refuse_another_schema(database_url: str) -> None:
         )
 
 
-def _alone(database_url: str) -> OneServer:
+def _alone(database_url: str) -> OneAtATime:
     try:
-        return OneServer(database_url).acquire()
-    except OneServerError as error:
+        return one_server(database_url).acquire()
+    except TakenError as error:
         fail(str(error), EXIT_REFUSED)
 
 
@@ -121,11 +126,10 @@ async def _sweep_until_stopped(container: Container) -> None:
 @click.option("--once", is_flag=True, help="Attend to what is due now, then end.")
 @as_json
 def sweep(*, once: bool, as_json: bool) -> None:
-    """Attend to due work: pages to finish, poll or close, hints to ask about, deadlines."""
-    settings = settings_or_exit(serving=True)
+    """Attend once to due work: pages to finish, poll or close, hints to ask about, deadlines. See also `worker`."""
     if not once:
-        run(_sweep_until_stopped, settings)
-        return
+        raise click.UsageError("say --once; what sweeps until it is stopped is `payments worker`")
+    settings = settings_or_exit(serving=True)
     done = run(_sweep_once, settings)
     if as_json:
         print_json(done)

@@ -32,6 +32,8 @@ def token(sub: str, role: str | None, scope: str, ttl: int) -> None:
         fail(f"no such scope: {', '.join(unknown)}; there are: {', '.join(SCOPES)}", EXIT_REFUSED)
     if scope and role is None:
         fail("a customer's scope is ignored; say --role service or --role operator", EXIT_REFUSED)
+    if not sub.strip():
+        fail("--sub is empty: a token names somebody", EXIT_REFUSED)
     settings = settings_or_exit()
     try:
         made = make_token(settings, sub, role=Role(role) if role else None, scope=scope, ttl=timedelta(seconds=ttl))
@@ -148,6 +150,8 @@ def _print(payment: PaymentAnswer, history: list[EventAnswer]) -> None:
         kept = ", keeps the order paid" if charge.transaction_id == payment.paid_by else ""
         good = "" if charge.good else ", not good"
         said = f"{charge.state} {charge.amount} {charge.currency} by {charge.method}"
+        back = {"refunded": charge.refunded, "charged back": charge.charged_back}
+        said += "".join(f", {amount} {what}" for what, amount in back.items() if amount != "0")
         click.echo(f"  charge {charge.transaction_id}: {said}{kept}{good}")
     for refund in payment.refunds:
         why = f", refused: {refund.refused}" if refund.refused else ""

@@ -35,6 +35,7 @@ __all__ = [
 
 Amount = str | int
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
+Email = Annotated[str, Meta(max_length=255, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Sku = Annotated[str, Meta(min_length=1, max_length=50)]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
@@ -50,7 +51,7 @@ class CustomerBody(In, kw_only=True):
 
     id: Id
     name: Text
-    email: Text
+    email: Email
     phone: Text | None = None
 
 

@@ -23,7 +23,7 @@ from payments_core.errors import (
     StorageError,
 )
 from payments_core_app.http.requests import request_id_of
-from payments_core_app.tokens import Forbidden, Unauthenticated
+from payments_core_app.tokens import Forbidden, KeysUnavailable, Unauthenticated
 
 __all__ = ["CODES", "Problem", "handlers", "problem"]
 
@@ -36,6 +36,7 @@ STATUS: tuple[tuple[type[PaymentsError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Busy, 503),
+    (KeysUnavailable, 503),
     (GatewayRefused, 422),
     (GatewayTimeout, 504),
     (GatewayUnavailable, 502),
@@ -82,6 +83,7 @@ CODES: dict[str, tuple[str, str]] = {
     "invalid_request": ("400", "the request cannot be read: its JSON, a field, a parameter"),
     "invalid_signature": ("401", "the notification's signature is wrong, absent or not text"),
     "invalid_token": ("401", "no token, or one that is bad, expired or for another audience"),
+    "keys_unavailable": ("503", "the keys that tokens are checked with cannot be read; try again"),
     "malformed_notification": ("400", "the notification is not JSON, lacks fields, or nests too deep"),
     "method_not_allowed": ("405", "this path does not take this method"),
     "needs_review": ("409", "a person has to look at this payment first"),

@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from payments_core.errors import InvalidInput, NotFound
+from payments_core.identity import PAYMENT_ID
 from payments_core.ports import PaymentFilter, Store
 from payments_core.status import PaymentStatus
 from payments_core_app.describe import EventAnswer, PaymentAnswer, event_answer, payment_answer
@@ -18,6 +19,9 @@ from payments_core_app.http.auth import SECURITY, Guards
 __all__ = ["history_routes"]
 
 _LIMIT, _LIMIT_MAX = 50, 200
+_SEQUENCE_DIGITS_MAX = 9
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+"""Beyond them an offset leads out of what a database can say."""
 
 Limit = Annotated[int, Parameter(ge=1, le=_LIMIT_MAX)]
 Cursor = Annotated[str | None, Parameter(description="`next_cursor` of the page before", max_length=64)]
@@ -67,7 +71,7 @@ def history_routes(store: Store, guards: Guards) -> list[HTTPRouteHandler]:
             needs_review=needs_review,
         )
         async with store.reading() as uow:
-            found = await uow.payments.newest(wanted, before=cursor, limit=limit + 1)
+            found = await uow.payments.newest(wanted, before=_payment_id(cursor), limit=limit + 1)
         page = found[:limit]
         following = page[-1].payment_id if len(found) > limit else None
         return PaymentList(items=[payment_answer(payment) for payment in page], next_cursor=following)
@@ -97,12 +101,20 @@ def history_routes(store: Store, guards: Guards) -> list[HTTPRouteHandler]:
 def _aware(moment: datetime | None) -> datetime | None:
     if moment is not None and moment.tzinfo is None:
         raise InvalidInput("a time has an offset, such as Z", code="invalid_request")
+    if moment is not None and not _FIRST_YEAR < moment.year < _LAST_YEAR:
+        raise InvalidInput(f"a time is after {_FIRST_YEAR} and before {_LAST_YEAR}", code="invalid_request")
     return moment
+
+
+def _payment_id(cursor: str | None) -> str | None:
+    if cursor is not None and not PAYMENT_ID.fullmatch(cursor):
+        raise InvalidInput("this cursor is not one of ours", code="invalid_request")
+    return cursor
 
 
 def _sequence(cursor: str | None) -> int:
     if cursor is None:
         return 0
-    if not cursor.isascii() or not cursor.isdigit():
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > _SEQUENCE_DIGITS_MAX:
         raise InvalidInput("this cursor is not one of ours", code="invalid_request")
     return int(cursor)

@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from payments_core.errors import NotFound
 from payments_core_app.catalogue import CATALOGUE, CUSTOMER
 from payments_core_app.http.requests import Call
-from payments_core_app.settings import Mode, Settings
+from payments_core_app.settings import LOOPBACK, Mode, Settings
 from payments_core_app.tokens import Role, make_token
 
 __all__ = ["page_routes"]
@@ -29,9 +29,6 @@ _CSP = (
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Nothing from elsewhere, nothing inline, no forms, no frames."""
-
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-"""A page of another origin that names this machine otherwise must not get tokens (DNS rebinding)."""
 
 
 def page_routes(settings: Settings) -> list[HTTPRouteHandler]:
@@ -56,7 +53,9 @@ def page_routes(settings: Settings) -> list[HTTPRouteHandler]:
 
     @get("/shop/demo.json", include_in_schema=False)
     async def demo(request: Call) -> dict[str, Any]:
-        if not _is_loopback(request.headers.get("host", "")):
+        peer = request.client.host if request.client else ""
+        if not _is_loopback(request.headers.get("host", "")) or peer not in LOOPBACK:
+            # Another origin that names this machine otherwise must not get tokens (DNS rebinding), nor another machine.
             raise NotFound("the demo gives its tokens to this machine only")
         return _demo(settings)
 
@@ -68,7 +67,7 @@ def page_routes(settings: Settings) -> list[HTTPRouteHandler]:
 
 def _is_loopback(host: str) -> bool:
     try:
-        return urlsplit(f"//{host}").hostname in _LOOPBACK
+        return urlsplit(f"//{host}").hostname in LOOPBACK
     except ValueError:  # an unclosed bracket
         return False
 

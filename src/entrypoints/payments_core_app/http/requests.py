@@ -46,7 +46,9 @@ class Call(Request[Any, Any, Any]):
 
 
 def _refuse_float(text: str) -> float:
-    raise InvalidInput(f"{text} has a fraction or an exponent; write it as a string", code="invalid_request")
+    raise InvalidInput(
+        f"{text} has a fraction or an exponent; write a whole number, or an amount as text", code="invalid_request"
+    )
 
 
 _PLAIN_JSON = msgspec.json.Decoder(float_hook=_refuse_float)

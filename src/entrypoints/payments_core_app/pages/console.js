@@ -5,11 +5,18 @@ import { call, demo, element, money, showProblem, state } from "/pages/common.js
 const main = document.getElementById("main");
 let token = (await demo())?.operator_token ?? null;
 
-if (token === null) ask(); else await list();
+window.addEventListener("hashchange", () => token && open());
+if (token === null) ask(); else await open();
+
+// The address says which payment is shown, so that it can be passed on and gone back from.
+function open() {
+  const id = window.location.hash.slice(1);
+  return id ? one(id) : list();
+}
 
 function ask() {
   const field = element("textarea", { rows: "4", autocomplete: "off", spellcheck: "false" });
-  const go = element("button", { class: "primary", type: "button", onclick: () => { token = field.value.trim(); list(); } }, "Open");
+  const go = element("button", { class: "primary", type: "button", onclick: () => { token = field.value.trim(); open(); } }, "Open");
   main.replaceChildren(
     element("h2", {}, "A token with the scope payments:read"),
     element("p", { class: "soft" }, "payments token --sub you --role operator --scope payments:read"),
@@ -29,12 +36,12 @@ async function list(cursor) {
       const query = new URLSearchParams({ limit: "50", ...(cursor ? { cursor } : {}), ...(review.checked ? { needs_review: "true" } : {}) });
       const found = await call("GET", `/api/payments?${query}`, token);
       const rows = found.items.map((payment) => element("tr", {},
-        element("td", {}, element("a", { href: `#${payment.payment_id}`, onclick: () => one(payment.payment_id) }, payment.order_id)),
+        element("td", {}, element("a", { href: `#${payment.payment_id}` }, payment.order_id)),
         element("td", {}, state(payment.status)),
         element("td", { class: "price" }, money(payment.amount, payment.currency)),
         element("td", {}, payment.needs_review.join(", ").replaceAll("_", " ")),
         element("td", {}, new Date(payment.created_at).toLocaleString())));
-      const heads = ["Order", "Status", "Amount", "Needs", "Made"].map((name) => element("th", { scope: "col" }, name));
+      const heads = ["Order", "Status", "Amount", "Needs review", "Created"].map((name) => element("th", { scope: "col" }, name));
       const more = found.next_cursor ? element("button", { type: "button", onclick: () => list(found.next_cursor) }, "Older") : "";
       place.replaceChildren(rows.length
         ? element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows))
@@ -48,7 +55,7 @@ async function list(cursor) {
 
 async function one(id) {
   const place = element("div");
-  main.replaceChildren(element("div", { class: "row" }, element("button", { type: "button", onclick: () => list() }, "All payments")), place);
+  main.replaceChildren(element("div", { class: "row" }, element("a", { href: "#" }, "All payments")), place);
   try {
     const payment = await call("GET", `/api/payments/${id}`, token);
     const history = await call("GET", `/api/payments/${id}/events?limit=200`, token);

@@ -9,6 +9,8 @@ const settings = await demo();
 
 function choose() {
   const cart = new Map();
+  // One order for one basket: a click after a failure pays the same order, and a changed basket changes it.
+  const order = `shop-${crypto.randomUUID()}`;
   const summary = element("div", { class: "card", "aria-live": "polite" });
   const problem = element("div");
   const products = settings.catalogue.map((product) => {
@@ -16,6 +18,7 @@ function choose() {
     quantity.addEventListener("input", () => {
       const units = Math.max(0, Math.min(99, Math.floor(Number(quantity.value) || 0)));
       if (units) cart.set(product.sku, units); else cart.delete(product.sku);
+      problem.replaceChildren();
       summarize();
     });
     return element("li", { class: "card" },
@@ -43,7 +46,7 @@ function choose() {
 
   async function buy(items, button) {
     button.disabled = true;
-    const order = `shop-${crypto.randomUUID()}`;
+    button.textContent = "Opening the payment page";
     try {
       await call("PUT", `/api/orders/${order}`, settings.shop_token, { customer: settings.customer, currency: "IDR", items });
       const page = await call("POST", `/api/orders/${order}/pay/`, settings.customer_token);
@@ -51,6 +54,7 @@ function choose() {
     } catch (error) {
       showProblem(problem, error);
       button.disabled = false;
+      button.textContent = "Pay";
     }
   }
 
@@ -64,18 +68,23 @@ function choose() {
 
 async function watch(order) {
   const card = element("section", { class: "card", "aria-live": "polite" });
-  main.replaceChildren(element("h2", {}, "Your order"), card);
+  const trouble = element("div");
+  main.replaceChildren(element("h2", {}, "Your order"), card, trouble);
   let seen;
   for (;;) {
     try {
       const wait = seen === undefined ? "" : `?wait=25&seen=${seen}`;
       const payment = await call("GET", `/api/orders/${order}/payment-status/${wait}`, settings.customer_token);
+      trouble.replaceChildren();
       show(card, order, payment);
       seen = payment.version;
       if (!["pending", "processing", "authorized"].includes(payment.status)) return;
     } catch (error) {
-      showProblem(card, error);
-      if (error.code) return;
+      showProblem(trouble, error);
+      if (error.code && !error.retryable) {
+        trouble.append(element("div", { class: "row" }, element("a", { href: "/shop" }, "Back to the shop")));
+        return;
+      }
       await new Promise((resolve) => setTimeout(resolve, 2000));
     }
   }
