@@ -217,3 +217,22 @@ def test_the_history_is_read_a_page_at_a_time(product: Product) -> None:
         found += [event["type"] for event in page["items"]]
         query = f"?limit=2&cursor={page['next_cursor']}" if page["next_cursor"] else ""
     assert found == event_types(product, payment_id)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "/api/payments?cursor=garbage",
+        "/api/payments?cursor=",
+        "/api/payments?from=0001-01-01T00:00:00%2B07:00",
+        "/api/payments?to=9999-12-31T23:59:59-07:00",
+        "/api/payments?from=2026-01-01T00:00:00",
+        "/api/payments/{payment}/events?cursor=99999999999999999999999999",
+        "/api/payments/{payment}/events?cursor=9999999999",
+        "/api/payments/{payment}/events?cursor=-1",
+    ],
+)
+def test_a_question_no_database_could_answer_is_a_clear_error(product: Product, query: str) -> None:
+    """A client's mistake must not look like an outage, nor begin its list anew for ever."""
+    _, page = product.clicked()
+    problem(product.call("GET", query.format(payment=page["payment_id"]), as_=operator()), 400, "invalid_request")

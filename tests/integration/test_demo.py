@@ -184,6 +184,44 @@ def test_a_port_that_is_taken_is_named(demo: Demo, tmp_path: Path) -> None:
     assert not (tmp_path / ".demo").exists()
 
 
+def test_a_second_demo_in_the_same_folder_is_refused(demo: Demo) -> None:
+    """It would empty the database under the feet of the first."""
+    done = subprocess.run(
+        [sys.executable, "-m", "payments_core_app", "demo", "--port", str(free_port())],
+        cwd=demo.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "already" in done.stderr
+    assert httpx.get(f"{demo.url}/health/ready").is_success
+    assert demo.environment["PAYMENTS_PUBLIC_URL"] == demo.url
+
+
+def test_its_settings_serve_on_loopback_only(demo: Demo) -> None:
+    """Whoever asks for the demo's tokens gets them, so nobody else may be able to ask."""
+    environment = {**demo.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{demo.folder / 'third.sqlite3'}"}
+    serve = ("serve", "--host", "0.0.0.0", "--port", str(free_port()))  # noqa: S104 - that is what is refused
+    done = payments(*serve, environment=environment, cwd=demo.folder)
+    assert done.returncode == 2
+    assert "loopback" in done.stderr
+
+
+@pytest.mark.browser
+def test_after_a_failed_click_the_same_basket_is_paid(demo: Demo, page: Page) -> None:
+    """The first click reserved the last three; the second must not compete with it."""
+    faults = {"faults": [{"kind": "server_error", "calls": ["snap_create"], "count": 1}]}
+    httpx.post(f"{demo.simulator}/_sim/faults", json=faults).raise_for_status()
+    page.goto(f"{demo.url}/shop")
+    page.get_by_label("how many:").last.fill("3")
+    page.get_by_role("button", name="Pay").click()
+    expect(page.get_by_role("alert")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Pay").click()
+    expect(page.get_by_text("SIMULATOR").first).to_be_visible(timeout=20_000)
+
+
 # ── with a browser ────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture
 def page() -> Iterator[Page]:

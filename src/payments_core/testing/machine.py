@@ -349,5 +349,5 @@ class PaymentMachine(RuleBasedStateMachine):
         return {c.transaction_id for c in self.payment.charges if c.has_money and c.left_minor > 0}
 
     def cases(self, *kinds: CaseKind) -> set[str]:
-        """Transactions a person has to look at for these reasons, or has looked at: dismissed money stays where it is."""
+        """Transactions a person has to look at, or looked at, for these reasons: dismissed money stays where it is."""
         return {case.transaction_id or "" for case in self.payment.cases if case.kind in kinds}

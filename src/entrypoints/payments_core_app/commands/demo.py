@@ -20,6 +20,7 @@ from payments_core_app.catalogue import CATALOGUE, CUSTOMER
 from payments_core_app.commands.common import EXIT_REFUSED, fail, is_free, run
 from payments_core_app.container import Container
 from payments_core_app.settings import DEMO_MARK, Settings
+from payments_core_app.single import OneAtATime, TakenError
 from payments_core_app.tokens import Role, make_token
 from payments_core_sqlalchemy import migrate
 
@@ -33,14 +34,29 @@ _TOKEN_TTL = timedelta(hours=12)
 
 
 @click.command()
+@click.option("--port", envvar="PORT", default=8000, show_default=True, type=_PORT, help="Of the API; also PORT.")
 @click.option(
-    "--port", envvar="PORT", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Of the API."
-)
-@click.option(
-    "--simulator-port", envvar="SIMULATOR_PORT", default=9001, show_default=True, type=click.IntRange(1, 65535)
+    "--simulator-port",
+    envvar="SIMULATOR_PORT",
+    default=9001,
+    show_default=True,
+    type=_PORT,
+    help="Of the simulator; also SIMULATOR_PORT.",
 )
 def demo(port: int, simulator_port: int) -> None:
-    """Run everything on loopback with an empty database: API, shop page, console, Midtrans simulator."""
+    """Run everything on loopback: API, shop page, console, Midtrans simulator.
+
+    Its database is `.demo/` in this folder, made anew at every start.
+    """
+    why = "a demo runs in this folder already, and another one would empty its database: stop it first"
+    try:
+        with OneAtATime(Path(f"{_FOLDER}.lock"), why).acquire():
+            _run(port, simulator_port)
+    except TakenError as error:
+        fail(str(error), EXIT_REFUSED)
+
+
+def _run(port: int, simulator_port: int) -> None:
     if port == simulator_port:
         fail("PORT and SIMULATOR_PORT are the same", EXIT_REFUSED)
     for name, number in (("PORT", port), ("SIMULATOR_PORT", simulator_port)):

@@ -1,0 +1,84 @@
+"""The environment, read: what is wrong is named, and a secret never is."""
+
+import pytest
+
+from payments_core_app.settings import Mode, Settings, SettingsError
+
+PRODUCTION = {
+    "PAYMENTS_JWT_SECRET": "s" * 40,
+    "PAYMENTS_PUBLIC_URL": "https://pay.shop.example",
+    "MIDTRANS_SERVER_KEY": "Mid-server-0123456789",
+    "MIDTRANS_IS_PRODUCTION": "true",
+}
+
+
+def problems(**changes: str) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        Settings.read({**PRODUCTION, **changes})
+    return refused.value.problems
+
+
+def test_good_settings_have_no_refusal() -> None:
+    settings = Settings.read(PRODUCTION)
+    assert settings.mode is Mode.PRODUCTION
+    assert settings.refusals() == []
+    assert "s" * 40 not in repr(settings)
+    assert "Mid-server-0123456789" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://pay:p@ss:w0rd-hush@db:5432/x",
+        "postgresql+asyncpg://pay:hush@db:54:32/x",
+        "postgresql+asyncpg://pay:hush@[::1/x",
+        "postgresql+asyncpg://pay:hush@db",
+        "sqlite+aiosqlite:///",
+        "mysql://root:hush@db/x",
+        "hush",
+    ],
+)
+def test_a_database_url_that_cannot_be_read_is_named_and_not_shown(url: str) -> None:
+    """The usual mistake is an @ in the password; the usual message shows a part of it."""
+    (problem,) = problems(PAYMENTS_DATABASE_URL=url)
+    assert problem.startswith("PAYMENTS_DATABASE_URL")
+    assert "hush" not in problem
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "127.0.0.1.", "[::ffff:127.0.0.1]",
+                                  "[::1]", "localhost", "api.localhost", "LOCALHOST", "[::]"])  # fmt: skip
+def test_every_spelling_of_this_machine_is_loopback(host: str) -> None:
+    settings = Settings.read({**PRODUCTION, "MIDTRANS_IS_PRODUCTION": "false", "MIDTRANS_API_URL": f"http://{host}:9"})
+    assert any("loopback" in refusal for refusal in settings.refusals())
+
+
+def test_another_host_is_not_loopback() -> None:
+    settings = Settings.read({**PRODUCTION, "MIDTRANS_IS_PRODUCTION": "false", "MIDTRANS_API_URL": "http://10.0.0.7:9"})
+    assert settings.refusals() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MIDTRANS_THREADS", "0.5"),
+        ("MIDTRANS_THREADS", "0"),
+        ("MIDTRANS_THREADS", "5000"),
+        ("MIDTRANS_TIMEOUT_SECONDS", "16"),
+        ("MIDTRANS_TIMEOUT_SECONDS", "nan"),
+        ("MIDTRANS_TIMEOUT_SECONDS", "-1"),
+        ("MIDTRANS_CONFIRM", "never"),
+        ("MIDTRANS_IS_PRODUCTION", "perhaps"),
+        ("PAYMENTS_MODE", "prod"),
+        ("PAYMENTS_EXPIRY_HOURS", "0.01"),
+        ("PAYMENTS_EXPIRY_HOURS", "100"),
+        ("PAYMENTS_LATE_PAYMENT", "keep"),
+        ("PAYMENTS_PUBLIC_URL", "pay.shop.example"),
+        ("MIDTRANS_SERVER_KEY", "with blank"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(name: str, value: str) -> None:
+    assert any(name in problem for problem in problems(**{name: value}))
+
+
+def test_everything_wrong_is_named_at_once() -> None:
+    assert len(problems(PAYMENTS_MODE="x", MIDTRANS_CONFIRM="y", MIDTRANS_THREADS="z")) == 3
