@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from .server import DEFAULT_HOST, DEFAULT_PORT, serve
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, prog: str = "payments_core_simulator") -> int:
     """Serve as the command line says; 2 when it makes no sense or the address is taken."""
-    wishes = _parser().parse_args(arguments)
+    wishes = _parser(prog).parse_args(arguments)
     try:
         serve(**vars(wishes))
     except (ValueError, OSError) as error:
@@ -18,9 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="payments_core_simulator", description="A stand-in for Midtrans Snap and Core. No real money moves."
+        prog=prog, description="A stand-in for Midtrans Snap and Core. No real money moves."
     )
     parser.add_argument("--server-key", required=True, help="the key clients authenticate with")
     parser.add_argument("--host", default=DEFAULT_HOST, help="address to listen on (default: %(default)s)")

@@ -130,7 +130,7 @@ def _simulator(environment: Mapping[str, str], port: int) -> list[str]:
         environment["MIDTRANS_MERCHANT_ID"],
         "--notify-url",
         notify,
-        "--speed-up",
+        "--notification-speed-up",
         "20",
     ]
 

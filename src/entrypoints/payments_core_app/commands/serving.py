@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from typing import Any
 
@@ -158,25 +159,11 @@ def migrate() -> None:
     click.echo(f"the schema is at {head_revision()}")
 
 
-@click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback unless told otherwise.")
-@click.option("--port", default=9001, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-@click.option("--server-key", required=True, help="The key clients sign in with, and notifications are signed with.")
-@click.option("--notify-url", default=None, help="Where notifications go.")
-@click.option("--merchant-id", default="G000000000", show_default=True)
-@click.option("--speed-up", default=1.0, show_default=True, help="Divides the pauses between repeated notifications.")
-def simulator(host: str, port: int, server_key: str, notify_url: str | None, merchant_id: str, speed_up: float) -> None:
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def simulator(arguments: tuple[str, ...]) -> None:
     """Simulate Midtrans: the wire of Snap and Core, a page to pay on, faults to inject. Needs no settings."""
-    from payments_core_simulator import serve as serve_simulator  # noqa: PLC0415 - only here is it wanted
+    # Its options are its own: it knows nothing of us, and one list of them cannot disagree with another.
+    from payments_core_simulator.__main__ import main  # noqa: PLC0415 - only here is it wanted
 
-    try:
-        serve_simulator(
-            host=host,
-            port=port,
-            server_key=server_key,
-            notify_url=notify_url,
-            merchant_id=merchant_id,
-            notification_speed_up=speed_up,
-        )
-    except (ValueError, OSError) as error:
-        fail(str(error), EXIT_REFUSED)
+    sys.exit(main(arguments, prog="payments simulator"))
