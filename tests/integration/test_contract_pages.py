@@ -118,6 +118,8 @@ def test_a_path_that_does_not_exist_is_a_problem(product: Product) -> None:
 
 
 def test_a_verb_a_path_does_not_take_is_a_problem(product: Product) -> None:
+    answer = product.call("DELETE", "/api/orders/x")
+    assert {"GET", "PUT"} <= set(answer.headers["allow"].split(", "))
     problem(product.call("DELETE", "/api/orders/a", as_=product.shop), 405)
     problem(product.call("GET", "/api/webhooks/midtrans/"), 405)
 

@@ -173,7 +173,10 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         told = [f"{item.get('key', '')}: {item.get('message', '')}" for item in error.extra if isinstance(item, dict)]
         detail = "; ".join(told) or detail
-    return problem(request, status, _OF_HTTP.get(status, "invalid_request"), detail)
+    answer = problem(request, status, _OF_HTTP.get(status, "invalid_request"), detail)
+    if allowed := (error.headers or {}).get("Allow"):
+        answer.headers["Allow"] = allowed
+    return answer
 
 
 def _of_a_bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
