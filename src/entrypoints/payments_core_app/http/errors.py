@@ -174,8 +174,9 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
         told = [f"{item.get('key', '')}: {item.get('message', '')}" for item in error.extra if isinstance(item, dict)]
         detail = "; ".join(told) or detail
     answer = problem(request, status, _OF_HTTP.get(status, "invalid_request"), detail)
-    if allowed := (error.headers or {}).get("Allow"):
-        answer.headers["Allow"] = allowed
+    allowed = [value for name, value in (error.headers or {}).items() if name.lower() == "allow"]
+    if allowed:
+        answer.headers["Allow"] = allowed[0]
     return answer
 
 
