@@ -16,7 +16,6 @@ from payments_core.payment import (
     Attempt,
     AttemptState,
     Case,
-    CaseDecision,
     Charge,
     ChargeDue,
     Closed,
@@ -26,8 +25,19 @@ from payments_core.payment import (
 )
 from payments_core.states import CaseKind, ChargeState
 
-__all__ = ["begin_closing", "follow", "late_charge", "lost_its_stock", "open_case", "reopen", "review_late"]
+__all__ = [
+    "STOCK_RELEASED",
+    "begin_closing",
+    "follow",
+    "late_charge",
+    "lost_its_stock",
+    "open_case",
+    "reopen",
+    "review_late",
+]
 
+STOCK_RELEASED = {"stock": "released"}
+"""Stands in the evidence of a reversal whose dismissal gave the stock back."""
 _GIVES_UP = {CloseReason.EXPIRED: ClosedAs.EXPIRED, CloseReason.CANCELLED: ClosedAs.CANCELLED}
 
 
@@ -90,8 +100,7 @@ def late_charge(payment: Payment) -> Charge | None:
 def lost_its_stock(payment: Payment) -> bool:
     """Whether stock was released because a reversal was dismissed, and has not been reserved anew since."""
     return any(
-        case.kind is CaseKind.REVERSED
-        and case.decision is CaseDecision.DISMISS
+        case.evidence.items() >= STOCK_RELEASED.items()
         and case.decided_at is not None
         and case.decided_at > payment.reserved_at
         for case in payment.cases

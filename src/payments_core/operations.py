@@ -8,7 +8,7 @@ from datetime import datetime
 
 import attrs
 
-from payments_core.consequences import follow, open_case, reopen
+from payments_core.consequences import STOCK_RELEASED, follow, open_case, reopen
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
 from payments_core.limits import LEASE, RETRY_SCHEDULE
@@ -153,10 +153,11 @@ def _decided(payment: Payment, case: Case, decision: CaseDecision, note: str, by
 
 
 def _dismiss(payment: Payment, case: Case, note: str, by: str, now: datetime, deadline: datetime) -> Payment:
-    payment = _decided(payment, case, CaseDecision.DISMISS, note, by, now)
     if case.kind is CaseKind.REVERSED and payment.paid_by is None and payment.closed is None:
+        # Not when another charge has paid since: then the stock is that one's.
+        case = attrs.evolve(case, evidence={**case.evidence, **STOCK_RELEASED})
         payment = attrs.evolve(payment, deadline_at=deadline)
-    return follow(payment, now)
+    return follow(_decided(payment, case, CaseDecision.DISMISS, note, by, now), now)
 
 
 def _accept(payment: Payment, case: Case, note: str, by: str, now: datetime) -> Payment:

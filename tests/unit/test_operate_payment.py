@@ -247,6 +247,22 @@ async def test_a_dismissed_reversal_gives_stock_back_and_lets_the_order_be_paid_
     assert moves == ["stock.reserved", "stock.consumed", "stock.released", "stock.reserved", "stock.consumed"]
 
 
+async def test_a_reversal_dismissed_after_another_charge_paid_moves_no_stock(world: World) -> None:
+    """The stock is that charge's by now."""
+    await world.opened()
+    first, second = world.tries(Signal.SETTLED), world.tries(Signal.SETTLED, method="card")
+    await world.hear(first)
+    await world.hear(second)
+    world.gateway.becomes(first, Signal.DENIED)
+    await world.hear(first)
+    assert world.payment.paid_by == second
+    world.clock.move(timedelta(minutes=1))
+    number = next(case.number for case in world.payment.open_cases if case.kind.value == "reversed")
+    await decide(world, CaseDecision.DISMISS, number)
+    assert (world.status.value, world.stock) == ("success", 8)
+    assert "stock.released" not in world.history
+
+
 async def test_a_dismissed_reversal_whose_goods_are_gone_is_out_of_stock(world: World) -> None:
     await reversed_payment(world)
     await decide(world, CaseDecision.DISMISS)
