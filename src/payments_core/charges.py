@@ -104,8 +104,11 @@ def _with_amounts(moved: Charge, was: Charge, message: Observation, to: ChargeSt
             charged_back_minor=_charged_back(moved, message),
             charged_back_unknown=moved.charged_back_unknown or message.charged_back_unknown,
         )
-    if to is ChargeState.REVERSED and was.state is not ChargeState.REVERSED:
-        return attrs.evolve(moved, reversed_minor=was.left_minor)
+    if to is ChargeState.REVERSED:
+        # What was given back before is not taken back a second time.
+        refunded = _refunded(was, message)
+        left = was.captured_minor - refunded - was.charged_back_minor
+        return attrs.evolve(moved, refunded_minor=refunded, reversed_minor=max(0, left))
     return moved
 
 

@@ -215,6 +215,22 @@ async def test_what_the_method_cannot_do_is_done_by_hand(method: str, whole: int
     assert world.payment.refunds == ()
 
 
+async def test_a_refund_before_a_reversal_is_not_lost_with_it(world: World) -> None:
+    """The answer was lost, then the bank took the rest back: what was given back is known all the same."""
+    transaction = await paid(world)
+    world.gateway.lost_answers = 1
+    made = await refund(world, 30_000)
+    world.gateway.becomes(transaction, Signal.DENIED)
+    await world.hear(transaction)
+    await world.pass_time(HOUR)
+    charge, found = world.payment.charge(transaction), world.payment.refund(made.key)
+    assert charge is not None
+    assert found is not None
+    assert (charge.refunded_minor, charge.reversed_minor) == (3_000_000, 7_000_000)
+    assert found.state is RefundState.CONFIRMED
+    assert world.payment.paid_by is None
+
+
 # ── cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 async def surplus(world: World) -> str:
     """A second payment on the page of a paid order."""

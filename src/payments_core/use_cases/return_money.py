@@ -97,8 +97,10 @@ class ReturnMoney:
                 return await self._void(payment, refund, charge)
             case ChargeState.SETTLED:
                 return await self._refund(payment, refund, charge)
-            case _:
+            case _ if refund.checks == 0:
                 return await self._refuse(payment, refund, f"the charge is {charge.state.value}", by_hand=False)
+            case _:  # it was sent while there was money, and may have happened
+                return await self._change(payment, partial(refund_unanswered, key=key, now=self.desk.clock.now()))
 
     async def _void(self, payment: Payment, refund: Refund, charge: Charge) -> Payment | None:
         """The wish to cancel is stored first, so that its result is a refund and not a reversal."""
