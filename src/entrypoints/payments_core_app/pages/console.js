@@ -53,6 +53,11 @@ async function list(cursor) {
   await fill();
 }
 
+// RFC 3339 without its fraction, as one reads it aloud.
+function moment(at) {
+  return at.slice(0, 19).replace("T", " ");
+}
+
 async function one(id) {
   const place = element("div");
   main.replaceChildren(element("div", { class: "row" }, element("a", { href: "#" }, "All payments")), place);
@@ -66,13 +71,15 @@ async function one(id) {
           ...pair("Payment", payment.payment_id), ...pair("Amount", money(payment.amount, payment.currency)),
           ...pair("Paid by", payment.paid_by || "nothing yet"), ...pair("Version", String(payment.version)))),
       table("Pages", ["Order id at the gateway", "State", "Ends", "Closing", "Proof"],
-        payment.attempts.map((page) => [page.provider_order_id, page.state, page.ends_at, page.closing, page.proof])),
+        payment.attempts.map((page) => [page.provider_order_id, page.state, moment(page.ends_at), page.closing, page.proof])),
       table("Charges", ["Transaction", "State", "Method", "Amount", "Captured", "Refunded"],
         payment.charges.map((charge) => [charge.transaction_id, charge.good ? charge.state : `${charge.state}, not good`, charge.method, charge.amount, charge.captured, charge.refunded])),
+      table("Refunds", ["Refund", "State", "Amount", "By", "Reason"],
+        payment.refunds.map((refund) => [refund.refund_id, refund.refused ? `refused: ${refund.refused}` : refund.state, refund.amount, refund.by, refund.reason])),
       table("Cases", ["Kind", "State", "Evidence"],
         payment.cases.map((found) => [found.kind, found.open ? "open" : "closed", evidence(found.evidence)])),
       table("History", ["", "When", "What", "Who", "With"],
-        history.items.map((event) => [String(event.sequence), event.at, event.type, event.actor, evidence(event.data)])));
+        history.items.map((event) => [String(event.sequence), moment(event.at), event.type, event.actor, evidence(event.data)])));
   } catch (error) {
     showProblem(place, error);
   }

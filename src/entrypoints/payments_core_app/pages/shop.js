@@ -108,7 +108,7 @@ function show(card, order, payment) {
     ? element("div", { class: "row" }, element("a", { href: payment.payment_url }, "Back to the payment page"))
     : null;
   const shown = [
-    state(payment.status),
+    state(payment.status === "success" ? "paid" : payment.status),
     element("p", { class: "big" }, SAID[payment.status] || "Your payment has changed."),
     element("dl", {},
       element("dt", {}, "Order"), element("dd", { class: "mono" }, order),
