@@ -17,7 +17,7 @@ from payments_core.errors import Busy, Conflict, GatewayError
 from payments_core.payment import AttemptState
 from payments_core.states import ENDED, MONEY, ChargeState
 from payments_core_memory.gateway import Transaction
-from unit.laws.test_convergence import LEGAL
+from unit.laws.explorer import LEGAL
 from unit.world import World, drive, run
 
 FIRST = st.sampled_from(list(LEGAL["start"]))
