@@ -38,7 +38,7 @@ run: $(STAMP_APP) ## Run API, demo shop, console and Midtrans simulator on loopb
 test: setup ## Run every test: unit, laws, SQLite, a real PostgreSQL, HTTP, real processes, a browser where there is one.
 	@$(BIN)/python -m pytest
 
-test-unit: setup ## Run the tests of the core and the laws, in about a minute.
+test-unit: setup ## Run the tests of the core and the laws, in a few minutes.
 	@$(BIN)/python -m pytest tests/unit
 
 test-integration: setup ## Run the tests that start databases, processes and servers.

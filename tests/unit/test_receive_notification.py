@@ -82,6 +82,36 @@ async def test_a_refuted_hint_that_comes_true_pays(world: World) -> None:
     assert world.status.value == "success"
 
 
+async def test_answers_within_the_gateways_lag_refute_nothing(world: World) -> None:
+    """A void that is notified five times while the status answers lag is still found: a spent page is not polled."""
+    await world.opened()
+    transaction = world.tries(Signal.CAPTURED)
+    await world.hear(transaction)
+    world.gateway.becomes(transaction, Signal.CANCELLED)
+    world.gateway.lag = 1
+    for _ in range(5):
+        await world.hear(transaction)
+    world.gateway.lag = 0
+    assert world.status.value == "success"
+    await world.pass_time(timedelta(minutes=20))
+    assert world.payment.paid_by is None
+    assert "reversed" in world.cases
+
+
+async def test_a_hint_the_gateway_denies_is_refuted_once_the_lag_is_over(world: World) -> None:
+    """Repeating it does not keep it alive: the first question that leaves after the lag ends it."""
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    for _ in range(5):
+        await world.hear(transaction, status="settled")
+    (kept,) = world.store.inbox.rows.values()
+    assert kept.verdict is Verdict.WAITING
+    await world.pass_time(timedelta(minutes=20))
+    (kept,) = world.store.inbox.rows.values()
+    assert kept.verdict is Verdict.REFUTED
+    assert kept.check_at is None
+
+
 async def test_a_hint_that_is_ahead_of_the_gateways_answers_waits_and_is_borne_out_later(world: World) -> None:
     await world.opened()
     transaction = world.tries(Signal.PENDING)

@@ -116,7 +116,7 @@ class AskGateway:
                 decision = decide_reading(before, reading, lag=gateway.traits.status_lag, now=now)
                 after, used = decision.payment, decision.used
             if waiting and (used or reading.transaction_id is not None):
-                after = await _answer_hints(uow, gateway, after, waiting, reading.number, now)
+                after = await _answer_hints(uow, gateway, after, waiting, reading, now)
             return await self.desk.put_back(uow, Decided(before, then(after)), actor=f"gateway:{gateway.name}")
 
     async def _is_ours(self, uow: UnitOfWork, payment: Payment, reading: Reading) -> bool:
@@ -131,15 +131,16 @@ class AskGateway:
 
 
 async def _answer_hints(
-    uow: UnitOfWork, gateway: Gateway, payment: Payment, waiting: Sequence[Kept], number: int, now: datetime
+    uow: UnitOfWork, gateway: Gateway, payment: Payment, waiting: Sequence[Kept], reading: Reading, now: datetime
 ) -> Payment:
     """Every hint of the transaction that arrived before the question left gets its verdict, or waits again."""
     answered = []
     for kept in waiting:
-        if kept.asked > number:
+        if kept.asked > reading.number:
             continue
         hint = gateway.observe(kept.notification.body)
-        judged = _judge(payment, kept, hint, now)
+        may_lag = reading.asked_at < kept.notification.received_at + gateway.traits.status_lag
+        judged = _judge(payment, kept, hint, now, may_lag=may_lag)
         if judged.verdict is Verdict.WAITING:
             payment = attrs.evolve(payment, reading_number=payment.reading_number + 1)
             judged = attrs.evolve(judged, asked=payment.reading_number)
@@ -149,19 +150,20 @@ async def _answer_hints(
     return payment
 
 
-def _judge(payment: Payment, kept: Kept, hint: Observation, now: datetime) -> Kept:
+def _judge(payment: Payment, kept: Kept, hint: Observation, now: datetime, *, may_lag: bool) -> Kept:
     if still_wants(payment, hint):
-        return _ask_again(kept, now)
+        return _ask_again(kept, now, may_lag=may_lag)
     verdict, reason = _verdict(payment, hint)
     return attrs.evolve(kept, verdict=verdict, reason=reason, check_at=None)
 
 
-def _ask_again(kept: Kept, now: datetime) -> Kept:
-    if kept.tries >= len(REFUTE_AFTER):
+def _ask_again(kept: Kept, now: datetime, *, may_lag: bool) -> Kept:
+    """A question that left within the gateway's lag proves nothing against a hint, however often it was repeated."""
+    if kept.tries >= len(REFUTE_AFTER) and not may_lag:
         reason = f"asked {kept.tries + 1} times, the gateway does not bear it out"
         return attrs.evolve(kept, verdict=Verdict.REFUTED, reason=reason, tries=kept.tries + 1, check_at=None)
-    reason = "the gateway does not show it yet"
-    return attrs.evolve(kept, tries=kept.tries + 1, reason=reason, check_at=now + REFUTE_AFTER[kept.tries])
+    pause = REFUTE_AFTER[min(kept.tries, len(REFUTE_AFTER) - 1)]
+    return attrs.evolve(kept, tries=kept.tries + 1, reason="the gateway does not show it yet", check_at=now + pause)
 
 
 def _verdict(payment: Payment, hint: Observation) -> tuple[Verdict, str]:
