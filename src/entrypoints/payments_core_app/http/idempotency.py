@@ -66,7 +66,7 @@ class Idempotency:
     async def _carry_out(self, slot: RequestKey, work: Work) -> Response[Any]:
         try:
             answer = await work()
-        except BaseException:
+        except BaseException:  # also a caller that went away: the key is free for whoever sends it again
             await self._release(slot)
             raise
         await self._keys.finish(slot, answer.status_code or 200, msgspec.json.encode(answer.content))
