@@ -22,7 +22,8 @@ _SPEAKS_OF_MONEY = frozenset({Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED
 def compare(attempt: Attempt, charge: Charge | None, message: Observation) -> frozenset[CaseKind]:
     """What of amount, currency, merchant and mode differs; what a message leaves out is not compared.
 
-    A smaller captured amount agrees when a reading of this transaction showed a hold first: a partial capture.
+    A smaller captured amount agrees when it is what we asked to capture, or when a reading of this transaction showed a
+    hold first: a partial capture.
     """
     faults = set()
     if message.amount is not None and message.amount.currency != attempt.amount.currency:
@@ -37,9 +38,12 @@ def compare(attempt: Attempt, charge: Charge | None, message: Observation) -> fr
 def _amount_agrees(attempt: Attempt, charge: Charge | None, message: Observation) -> bool:
     if message.amount is None:  # money that does not say how much cannot be the first thing we hear
         return charge is not None or message.meaning not in _SPEAKS_OF_MONEY
+    if message.amount == attempt.amount:
+        return True
     captured = message.meaning in (Signal.CAPTURED, Signal.SETTLED)
-    held_before = charge is not None and charge.authorized_by_reading
-    return message.amount == attempt.amount or (captured and held_before and message.amount < attempt.amount)
+    if charge is None or not captured or not message.amount < attempt.amount:
+        return False
+    return charge.authorized_by_reading or charge.capture_minor == message.amount.amount_minor
 
 
 def _differs(ours: object, theirs: object) -> bool:

@@ -278,9 +278,8 @@ def _is_the_recheck(charge: Charge, reading: Reading) -> bool:
 
 
 def _not_due(charge: Charge) -> Charge:
-    return attrs.evolve(
-        charge, due=None, capture_minor=None, asked_by=None, check_at=None, recheck_after=None, checks=0
-    )
+    # What we asked to capture stays: the amount of later messages is compared with it.
+    return attrs.evolve(charge, due=None, asked_by=None, check_at=None, recheck_after=None, checks=0)
 
 
 def _ask_again_if_it_differs(payment: Payment, charge: Charge, heard: _Heard, rule: ReadingRule) -> Payment:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from payments_core import Payment, Signal
+from payments_core import Confirm, GatewayTraits, Payment, Signal
 from payments_core.errors import Conflict, GatewayRefused, GatewayTimeout, GatewayUnavailable, InvalidInput, NotFound
 from payments_core.payment import AttemptState, CaseDecision
 from unit.world import World, rupiah
@@ -46,6 +46,17 @@ async def test_less_than_what_is_held_may_be_taken_and_is_then_owed(world: World
     assert (payment.paid_by, payment.owed) == (transaction, rupiah(60_000))
     assert world.status.value == "success"
     assert world.cases == []
+
+
+async def test_the_part_we_asked_to_capture_is_good_also_when_only_a_hint_showed_the_hold() -> None:
+    """With `MIDTRANS_CONFIRM=signature` no reading may have seen it; the amount answers a capture of ours."""
+    world = World(traits=GatewayTraits(confirm=Confirm.SIGNATURE))
+    transaction = await held(world)
+    payment = await capture(world, 60_000)
+    assert (payment.paid_by, payment.owed) == (transaction, rupiah(60_000))
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    await world.hear(transaction)
+    assert (world.status.value, world.cases) == ("success", [])
 
 
 @pytest.mark.parametrize(("whole", "error"), [(100_001, Conflict), (0, InvalidInput), (-5, InvalidInput)])
