@@ -27,6 +27,23 @@ def test_good_settings_have_no_refusal() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "PAYMENTS_JWT_SECRET",
+        "PAYMENTS_HISTORY_KEY",
+        "MIDTRANS_SERVER_KEY",
+        "MIDTRANS_SERVER_KEY_PREVIOUS",
+        "MIDTRANS_CLIENT_KEY",
+        "STRIPE_SECRET_KEY",
+        "STRIPE_WEBHOOK_SECRET",
+    ],
+)
+def test_a_key_made_by_the_demo_is_refused_wherever_it_stands(name: str) -> None:
+    settings = Settings.read({**PRODUCTION, name: f"Mid-DEMO-{'x' * 40}"})
+    assert settings.refusals() == ["a key was made by the demo; make your own"]
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "postgresql+asyncpg://pay:p@ss:w0rd-hush@db:5432/x",
