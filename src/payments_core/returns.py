@@ -67,7 +67,6 @@ def plan_refund(
     reason: str | None = None,
     by: str,
     asked_as: str | None = None,
-    case: int | None = None,
     traits: GatewayTraits,
     now: datetime,
 ) -> tuple[Payment, Refund]:
@@ -85,19 +84,22 @@ def plan_refund(
         raise Conflict("no money was taken that could be given back", code="not_paid")
     money = _asked_for(payment, charge, amount)
     _refuse_what_cannot_be(payment, charge, money, traits, now)
-    refund = Refund(
+    refund = attrs.evolve(_requested(payment, charge, money, by, reason, now), asked_as=asked_as)
+    return payment.with_refund(refund), refund
+
+
+def _requested(payment: Payment, charge: Charge, money: Money, by: str, reason: str | None, now: datetime) -> Refund:
+    """The next refund of the payment, stored before it is sent."""
+    return Refund(
         key=refund_key(payment.payment_id, len(payment.refunds) + 1),
         transaction_id=charge.transaction_id,
         amount=money,
         state=RefundState.REQUESTED,
         by=by,
         reason=reason,
-        asked_as=asked_as,
-        case=case,
         at=now,
         check_at=now + LEASE,
     )
-    return payment.with_refund(refund), refund
 
 
 def _asked_for(payment: Payment, charge: Charge, amount: Money | None) -> Money:
@@ -284,18 +286,7 @@ def begin_return(payment: Payment, case: Case, *, by: str, note: str | None, now
     left = refundable(payment, charge)
     if left.amount_minor == 0 or by_hand:
         return payment
-    refund = Refund(
-        key=refund_key(payment.payment_id, len(payment.refunds) + 1),
-        transaction_id=charge.transaction_id,
-        amount=left,
-        state=RefundState.REQUESTED,
-        by=by,
-        reason=note,
-        case=case.number,
-        at=now,
-        check_at=now + LEASE,
-    )
-    return payment.with_refund(refund)
+    return payment.with_refund(attrs.evolve(_requested(payment, charge, left, by, note, now), case=case.number))
 
 
 def close_returned_cases(payment: Payment, now: datetime) -> Payment:
