@@ -178,10 +178,10 @@ async def test_settled_money_is_not_cancelled(world: World) -> None:
 async def test_refreshing_finds_what_nobody_told_us(world: World) -> None:
     await world.opened()
     transaction = world.tries(Signal.SETTLED)
-    payment = await world.service.operate.refresh(world.payment.payment_id, actor=BY)
+    payment = await world.service.refresh(world.payment.payment_id, actor=BY)
     assert payment.paid_by == transaction
     with pytest.raises(NotFound):
-        await world.service.operate.refresh("0" * 26, actor=BY)
+        await world.service.refresh("0" * 26, actor=BY)
 
 
 # ── cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
