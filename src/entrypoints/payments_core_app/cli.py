@@ -18,20 +18,9 @@ def cli() -> None:
     """A shop's order gets paid exactly once. Settings come from the environment; `doctor` says what is missing."""
 
 
-for command in (
-    serve,
-    worker,
-    sweep,
-    reconcile,
-    expire,
-    migrate,
-    simulator,
-    demo,
-    token,
-    stock,
-    show,
-    review,
-    verify,
-    doctor,
-):
+_COMMANDS = (
+    *(serve, worker, sweep, reconcile, expire, migrate, simulator, demo),
+    *(token, stock, show, review, verify, doctor),
+)
+for command in _COMMANDS:
     cli.add_command(command)

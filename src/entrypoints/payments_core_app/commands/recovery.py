@@ -34,7 +34,7 @@ _PASSES_MAX = 1000
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
-class _Since(click.ParamType):
+class _Since(click.ParamType[datetime]):
     """A moment, or how long ago."""
 
     name = "time"

@@ -58,7 +58,7 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
     return Litestar(
         route_handlers=[
             api,
-            *health_routes(settings, DatabaseMetrics(container.watch(), container.clock())),
+            *health_routes(settings, database),
             *page_routes(settings),
         ],
         exception_handlers=handlers,
