@@ -93,7 +93,7 @@ class PaymentService:
         returning = ReturnMoney(desk, gateways, ask)
         operate = OperatePayment(desk, gateways, policy, ask, closing, returning)
         refresh = Refresh(desk, ask, turns or LocalTurns())
-        deliver = DeliverFacts(outbox, subscribers or {}, clock) if outbox is not None else None
+        deliver = None if outbox is None else DeliverFacts(outbox, {} if subscribers is None else subscribers, clock)
         sweep = Sweep(desk, shop, policy, receive, start, ask, closing, operate, returning, deliver)
         return cls(
             start=start,
