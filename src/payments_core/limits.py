@@ -5,8 +5,11 @@ from datetime import timedelta
 AMOUNT_MINOR_MAX = 10**15
 """Minor units. Fits a signed 64-bit column with room for sums over a thousand lines; ten trillion rupiah per order."""
 
-STALE_RETRIES_MAX = 3
+STALE_RETRIES_MAX = 5
 """How often a transaction that lost a race is run again before its caller is told to come back."""
+
+STALE_PAUSE = timedelta(milliseconds=5)
+"""The first pause before that, doubled each time and spread: those that met once should not meet again."""
 
 ATTEMPTS_MAX = 20
 """Pages one payment may open. A buyer who failed twenty pages needs a person (design 2b)."""
@@ -57,6 +60,45 @@ RETRY_SCHEDULE = (
     timedelta(hours=1),
 )
 """When an unfinished opening or closing is tried again; the last step repeats until the page is proved dead."""
+
+UNKNOWN_SCHEDULE = (*RETRY_SCHEDULE, timedelta(hours=6), timedelta(hours=24))
+"""When a refund, a capture or a review whose outcome is unknown is asked about; after the last step it is a case, and
+the last step repeats. It never becomes a failure because time has passed."""
+
+RECOVERED_MAX = 1_000
+"""Unknown outcomes of one gateway that come due at once when it answers again; more come at their own time."""
+
+RECOVERED_EVERY = timedelta(seconds=30)
+"""A gateway that comes and goes brings everything due so often at most."""
+
+REFRESH_EVERY = timedelta(seconds=10)
+"""How often at most readers make us ask the gateway about one payment, over all processes."""
+
+REFRESH_BOUND = timedelta(seconds=2)
+"""How long a reader waits for that answer; it is stored all the same when it comes later."""
+
+REFRESHES_MAX = 256
+"""Questions readers may have on their way in one process; beyond it they get what is stored."""
+
+FACTS_AT_ONCE_MAX = 50
+"""Facts one claim takes to deliver, so that a lease outlasts the work on them."""
+
+DELIVERY_TIMEOUT = timedelta(seconds=10)
+"""How long a subscriber may take for one fact."""
+
+DELIVERY_SCHEDULE = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+"""When a fact that a subscriber did not take is offered again (Standard Webhooks, section on retries, read 2026-11-27).
+After the last one it is a dead letter: kept, shown, offered again only when somebody says so."""
 
 POLL_MAX = timedelta(hours=1)
 """Polling an open page doubles its pause up to this."""

@@ -7,7 +7,7 @@ for "I do not know".
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -27,6 +27,7 @@ __all__ = [
     "CaptureReply",
     "Change",
     "Clock",
+    "Delivery",
     "Done",
     "Due",
     "DueKind",
@@ -43,6 +44,7 @@ __all__ = [
     "OrderBook",
     "OrderEffect",
     "OrderRegistry",
+    "Outbox",
     "PageClosing",
     "PageOpened",
     "PageRefused",
@@ -56,6 +58,9 @@ __all__ = [
     "ShopStore",
     "ShopUnitOfWork",
     "Store",
+    "Subscriber",
+    "Survey",
+    "Turns",
     "UnitOfWork",
     "Waiting",
 ]
@@ -484,6 +489,70 @@ class ShopStore(Store, Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[ShopUnitOfWork]:
         """A unit of work that only reads."""
+
+
+# ── facts to deliver, questions to share, payments to look through ────────────────────────────────────────────────────
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """One fact on its way to one subscriber; `tries` counts those before this one."""
+
+    subscriber: str
+    event: Event
+    tries: int
+
+    @property
+    def delivery_id(self) -> str:
+        """The same in every try, so that a subscriber knows a repetition."""
+        return f"{self.event.payment_id}-{self.event.sequence}"
+
+
+class Outbox(Protocol):
+    """Facts that wait for their subscribers; a fact comes after those before it of its payment, never beside them."""
+
+    async def claim(self, *, now: datetime, until: datetime, limit: int) -> list[Delivery]:
+        """Facts that are due, the oldest undelivered one of each payment and subscriber, leased until `until`."""
+
+    async def delivered(self, delivery: Delivery) -> None:
+        """The subscriber has it; the next fact of its payment is free."""
+
+    async def failed(self, delivery: Delivery, *, try_at: datetime | None) -> None:
+        """It is due again at `try_at`, or a dead letter when that is None; later facts of its payment wait for it."""
+
+    async def revive(self, subscriber: str, *, now: datetime) -> int:
+        """The dead letters of this subscriber are due again, their tries counted anew; how many there were."""
+
+
+class Subscriber(Protocol):
+    """Somebody who wants to know the facts."""
+
+    async def __call__(self, event: Event, delivery_id: str) -> None:
+        """Take this fact; returning means that it was taken, for good. It may come again under the same id.
+
+        Errors: any; then it is offered again, on a schedule.
+        """
+
+
+class Turns(Protocol):
+    """Whose turn it is to do what all processes together do now and then."""
+
+    async def take(self, payment_id: str, *, now: datetime, every: timedelta) -> bool:
+        """Whether the caller may do it for this payment now; for one caller in `every`, over all processes.
+
+        Errors: StorageUnavailable.
+        """
+
+
+class Survey(Protocol):
+    """The payments worth comparing with their gateways, a page at a time."""
+
+    async def count(self, since: datetime) -> int:
+        """Payments with a page that ended or ends after `since`, or with anything still under way."""
+
+    async def ids(self, since: datetime, *, after: str | None, limit: int) -> list[str]:
+        """Their ids in order, above `after`."""
+
+    async def waiting(self, payment_id: str) -> list[NotificationKey]:
+        """Notifications of this payment that wait for an answer."""
 
 
 # ── time and identity ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,14 +8,17 @@ import attrs
 from payments_core.commands import Command
 from payments_core.errors import GatewayError
 from payments_core.policy import Policy
-from payments_core.ports import Clock, Errands, Gateway, Ids, ShopStore, Store
+from payments_core.ports import Clock, Errands, Gateway, Ids, Outbox, ShopStore, Store, Subscriber, Survey, Turns
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
+from payments_core.use_cases.deliver import DeliverFacts
 from payments_core.use_cases.operate import CancelOrder
 from payments_core.use_cases.operate_payment import OperatePayment
 from payments_core.use_cases.payment_status import ReadStatus
 from payments_core.use_cases.perform import Perform
 from payments_core.use_cases.receive_notification import ReceiveNotification
+from payments_core.use_cases.reconcile import Reconcile
+from payments_core.use_cases.refresh import LocalTurns, Refresh
 from payments_core.use_cases.return_money import ReturnMoney
 from payments_core.use_cases.saving import Desk
 from payments_core.use_cases.start_payment import StartPayment
@@ -55,6 +58,9 @@ class PaymentService:
     sweep: Sweep
     operate: OperatePayment
     refund: ReturnMoney
+    refresh: Refresh
+    deliver: DeliverFacts | None
+    reconcile: Reconcile | None
     cancel_order: CancelOrder | None
 
     @classmethod
@@ -68,8 +74,16 @@ class PaymentService:
         errands: Errands,
         policy: Policy | None = None,
         shop: ShopStore | None = None,
+        turns: Turns | None = None,
+        survey: Survey | None = None,
+        outbox: Outbox | None = None,
+        subscribers: Mapping[str, Subscriber] | None = None,
     ) -> "PaymentService":
-        """The use cases wired; `shop` is the same store when it keeps the shop's orders too."""
+        """The use cases wired; `shop` is the same store when it keeps the shop's orders too.
+
+        `turns` are those of this process when none are given. Without a `survey` there is nothing to reconcile, without
+        an `outbox` nobody to deliver facts to.
+        """
         policy = policy or Policy()
         desk = Desk(store, clock, errands, policy.late_payment)
         ask = AskGateway(desk, gateways)
@@ -78,13 +92,19 @@ class PaymentService:
         receive = ReceiveNotification(store, gateways, clock, errands, policy.late_payment)
         returning = ReturnMoney(desk, gateways, ask)
         operate = OperatePayment(desk, gateways, policy, ask, closing, returning)
+        refresh = Refresh(desk, ask, turns or LocalTurns())
+        deliver = None if outbox is None else DeliverFacts(outbox, {} if subscribers is None else subscribers, clock)
+        sweep = Sweep(desk, shop, policy, receive, start, ask, closing, operate, returning, deliver)
         return cls(
             start=start,
-            status=ReadStatus(store, clock),
+            status=ReadStatus(store, clock, refresh),
             receive=receive,
             perform=Perform(ask, closing, returning),
-            sweep=Sweep(desk, shop, policy, receive, start, ask, closing, operate, returning),
+            sweep=sweep,
             operate=operate,
             refund=returning,
+            refresh=refresh,
+            deliver=deliver,
+            reconcile=Reconcile(desk, survey, ask, sweep) if survey is not None else None,
             cancel_order=CancelOrder(desk, shop, closing) if shop is not None else None,
         )

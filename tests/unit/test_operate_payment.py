@@ -115,7 +115,9 @@ async def test_a_capture_nobody_can_tell_of_becomes_a_case(world: World) -> None
     world.gateway.unreachable = True
     with pytest.raises(GatewayUnavailable):
         await capture(world)
-    await world.pass_time(timedelta(hours=4))
+    await world.pass_time(timedelta(hours=31))
+    assert world.cases == []
+    await world.pass_time(timedelta(hours=1))
     assert world.cases == ["outcome_unknown"]
     assert world.status.value == "authorized", "never failed by time alone"
 
@@ -178,10 +180,10 @@ async def test_settled_money_is_not_cancelled(world: World) -> None:
 async def test_refreshing_finds_what_nobody_told_us(world: World) -> None:
     await world.opened()
     transaction = world.tries(Signal.SETTLED)
-    payment = await world.service.operate.refresh(world.payment.payment_id, actor=BY)
+    payment = await world.service.refresh(world.payment.payment_id, actor=BY)
     assert payment.paid_by == transaction
     with pytest.raises(NotFound):
-        await world.service.operate.refresh("0" * 26, actor=BY)
+        await world.service.refresh("0" * 26, actor=BY)
 
 
 # ── cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -133,7 +133,9 @@ async def test_while_nobody_can_tell_it_stays_unknown_and_becomes_a_case(world: 
     await paid(world)
     world.gateway.unreachable = True
     made = await refund(world, 30_000)
-    await world.pass_time(timedelta(hours=3))
+    await world.pass_time(timedelta(hours=31))
+    assert world.cases == []
+    await world.pass_time(timedelta(hours=1))
     assert world.cases == ["refund_unknown"]
     await world.pass_time(timedelta(days=9))
     asked = len(world.gateway.calls)

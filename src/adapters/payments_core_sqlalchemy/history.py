@@ -34,8 +34,10 @@ _MOVED = {
 }
 """Taking a number and leasing a due row move these forward without a save.
 
-So an entry repeats them with every change of their row, and stored may be later than the history says, never earlier.
+So an entry repeats them with every change of their row. A `check_at` also moves back, when a gateway answers again; a
+deadline and a reading number are never earlier than the history says.
 """
+_MOVES_BACK = frozenset({"check_at"})
 _UNTOLD = frozenset({"evidence", "note", "reason", "request", "return_url", "token", "url"})
 """Fields whose values no finding prints: they are somebody's data, or open a page."""
 _INCOMPLETE = frozenset({FindingKind.GAP, FindingKind.ERASED})
@@ -175,7 +177,8 @@ def _compare_row(name: str, said: Row, found: Row) -> Iterator[str]:
     """Columns that only one side knows were added or dropped by a migration since."""
     for field in sorted(said.keys() & found.keys()):
         was, now = said[field], found[field]
-        moved = field in _MOVED.get(name, ()) and was is not None and now is not None and now >= was
+        moves = field in _MOVED.get(name, ()) and was is not None and now is not None
+        moved = moves and (field in _MOVES_BACK or now >= was)
         if was != now and not moved:
             told = "another value is stored" if field in _UNTOLD else f"history says {was!r}, stored is {now!r}"
             yield f"{field}: {told}"

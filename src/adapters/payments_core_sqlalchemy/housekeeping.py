@@ -1,6 +1,6 @@
-"""What is forgotten: finished idempotency keys, and notifications that never found their payment.
+"""What is forgotten: finished idempotency keys, notifications that never found their payment, turns long taken.
 
-Both are bounded at a time, so that forgetting never holds up paying.
+All are bounded at a time, so that forgetting never holds up paying.
 """
 
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from sqlalchemy import Table, delete, select, tuple_
 
 from payments_core.decide import Verdict
 from payments_core_sqlalchemy.store import SqlStore
-from payments_core_sqlalchemy.tables import idempotency, notifications
+from payments_core_sqlalchemy.tables import idempotency, notifications, refreshes
 
 __all__ = ["Forgotten", "Housekeeping"]
 
@@ -18,6 +18,8 @@ _KEYS_KEPT = timedelta(hours=72)
 """A finished key outlives a weekend without anybody at work (guarantee C7: at least 24 h)."""
 _UNMATCHED_KEPT = timedelta(days=90)
 """A genuine notification about nothing of ours: long enough for anybody to wonder about it."""
+_TURNS_KEPT = timedelta(hours=1)
+"""Far longer than a turn lasts."""
 _AT_ONCE = 1000
 
 
@@ -27,6 +29,7 @@ class Forgotten:
 
     keys: int
     unmatched: int
+    turns: int = 0
 
 
 class Housekeeping:
@@ -43,7 +46,11 @@ class Housekeeping:
         key, note = idempotency.c, notifications.c
         finished = (key.made_at < now - _KEYS_KEPT) & key.status.is_not(None)
         lost = (note.received_at < now - _UNMATCHED_KEPT) & (note.verdict == Verdict.UNMATCHED.value)
-        return Forgotten(await self._remove(idempotency, finished), await self._remove(notifications, lost))
+        return Forgotten(
+            await self._remove(idempotency, finished),
+            await self._remove(notifications, lost),
+            await self._remove(refreshes, refreshes.c.asked_at < now - _TURNS_KEPT),
+        )
 
     async def _remove(self, table: Table, which: object) -> int:
         primary = [*table.primary_key.columns]

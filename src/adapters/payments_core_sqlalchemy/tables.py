@@ -18,6 +18,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -37,6 +38,7 @@ __all__ = [
     "charge_owners",
     "charges",
     "events",
+    "gateway_shares",
     "history",
     "idempotency",
     "metadata",
@@ -44,6 +46,8 @@ __all__ = [
     "orders",
     "outbox",
     "payments",
+    "reconciliations",
+    "refreshes",
     "refunds",
     "reservations",
     "stock",
@@ -358,3 +362,39 @@ stock = Table(
     CheckConstraint("available >= 0", name="ck_stock_available"),
 )
 """`available` moves when an order reserves or releases, never when it is paid: a hot product is no lock there."""
+
+refreshes = Table(
+    "refreshes",
+    metadata,
+    Column("payment_id", _PAYMENT_ID, primary_key=True),
+    Column("asked_at", Utc, nullable=False),
+    Index("ix_refreshes_asked", "asked_at"),
+)
+"""When readers last made us ask the gateway about a payment; forgotten after an hour."""
+
+gateway_shares = Table(
+    "gateway_shares",
+    metadata,
+    Column("provider", _WORD, nullable=False),
+    Column("holder", String(64), nullable=False),
+    Column("in_flight", Integer, nullable=False),
+    Column("per_second", Integer, nullable=False),
+    Column("until", Float, nullable=False),
+    PrimaryKeyConstraint("provider", "holder"),
+)
+"""Each living process's part of what a gateway may be asked; the row without a holder is the lock of its provider.
+
+`until` is seconds by the database's clock, which all processes share.
+"""
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("name", _WORD, primary_key=True),
+    Column("since", Utc, nullable=False),
+    Column("cursor", _PAYMENT_ID),
+    Column("begun_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+    Column("tally", _Json, nullable=False),
+)
+"""How far a reconciliation has come; the row goes when it has come to its end."""

@@ -4,6 +4,7 @@ import rich_click as click
 
 from payments_core_app.commands.demo import demo
 from payments_core_app.commands.doctor import doctor
+from payments_core_app.commands.recovery import expire, reconcile
 from payments_core_app.commands.serving import migrate, serve, simulator, sweep, worker
 from payments_core_app.commands.tools import review, show, stock, token
 from payments_core_app.commands.verify import verify
@@ -17,5 +18,9 @@ def cli() -> None:
     """A shop's order gets paid exactly once. Settings come from the environment; `doctor` says what is missing."""
 
 
-for command in (serve, worker, sweep, migrate, simulator, demo, token, stock, show, review, verify, doctor):
+_COMMANDS = (
+    *(serve, worker, sweep, reconcile, expire, migrate, simulator, demo),
+    *(token, stock, show, review, verify, doctor),
+)
+for command in _COMMANDS:
     cli.add_command(command)

@@ -9,16 +9,24 @@ from collections.abc import Mapping
 from dependency_injector import containers, providers
 
 from payments_core.policy import Policy
-from payments_core.ports import Clock, Gateway, Ids, ShopStore
+from payments_core.ports import Clock, Gateway, Ids, ShopStore, Turns
 from payments_core.service import PaymentService
 from payments_core.system import SystemClock, SystemIds
+from payments_core_app.budget import CallBudget
 from payments_core_app.errands import BackgroundErrands
+from payments_core_app.limited import LimitedGateway
 from payments_core_app.settings import Settings
+from payments_core_app.shares import GatewayCare
 from payments_core_app.tokens import Verifier, make_verifier
 from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.housekeeping import Housekeeping
 from payments_core_sqlalchemy.idempotency import SqlIdempotency
+from payments_core_sqlalchemy.recovery import SqlRecovery
+from payments_core_sqlalchemy.shares import SqlShares
+from payments_core_sqlalchemy.survey import SqlSurvey
+from payments_core_sqlalchemy.turns import SqlTurns
+from payments_core_sqlalchemy.watch import Watch
 
 __all__ = ["Container", "make_gateways"]
 
@@ -26,11 +34,11 @@ _ERRANDS_AT_ONCE = 64
 
 
 def make_gateways(settings: Settings) -> Mapping[str, Gateway]:
-    """The gateways that have keys, by name."""
+    """The gateways that have keys, by name; each lets calls out when `GatewayCare` gave it a share."""
     gateways: dict[str, Gateway] = {}
     if settings.midtrans is not None:
         gateways["midtrans"] = MidtransGateway(settings.midtrans)
-    return gateways
+    return {name: LimitedGateway(gateway, CallBudget()) for name, gateway in gateways.items()}
 
 
 def _policy(settings: Settings) -> Policy:
@@ -39,6 +47,12 @@ def _policy(settings: Settings) -> Policy:
 
 def _store(settings: Settings) -> SqlStore:
     return SqlStore(settings.database_url, history_keys=settings.history_keys)
+
+
+def _care(settings: Settings, store: SqlStore, gateways: Mapping[str, Gateway], clock: Clock) -> GatewayCare:
+    """On SQLite one process serves, and the whole of every limit is its own."""
+    shares = None if settings.is_sqlite else SqlShares(store)
+    return GatewayCare(gateways, settings.gateway_limits, shares, SqlRecovery(store), clock)
 
 
 class Container(containers.DeclarativeContainer):
@@ -52,10 +66,23 @@ class Container(containers.DeclarativeContainer):
     idempotency: providers.Provider[SqlIdempotency] = providers.ThreadSafeSingleton(SqlIdempotency, store)
     housekeeping: providers.Provider[Housekeeping] = providers.ThreadSafeSingleton(Housekeeping, store)
     gateways: providers.Provider[Mapping[str, Gateway]] = providers.ThreadSafeSingleton(make_gateways, settings)
+    care: providers.Provider[GatewayCare] = providers.ThreadSafeSingleton(_care, settings, store, gateways, clock)
+    turns: providers.Provider[Turns] = providers.ThreadSafeSingleton(SqlTurns, store)
+    survey: providers.Provider[SqlSurvey] = providers.ThreadSafeSingleton(SqlSurvey, store)
+    watch: providers.Provider[Watch] = providers.ThreadSafeSingleton(Watch, store)
     background: providers.Provider[BackgroundErrands] = providers.ThreadSafeSingleton(
         BackgroundErrands, at_once=_ERRANDS_AT_ONCE
     )
     verifier: providers.Provider[Verifier] = providers.ThreadSafeSingleton(make_verifier, settings)
     service: providers.Provider[PaymentService] = providers.ThreadSafeSingleton(
-        PaymentService.over, store, gateways, clock=clock, ids=ids, errands=background, policy=policy, shop=store
+        PaymentService.over,
+        store,
+        gateways,
+        clock=clock,
+        ids=ids,
+        errands=background,
+        policy=policy,
+        shop=store,
+        turns=turns,
+        survey=survey,
     )

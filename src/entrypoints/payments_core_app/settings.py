@@ -16,6 +16,7 @@ from payments_core.limits import GATEWAY_TIMEOUT_MAX, PAGE_LEFT_MIN
 from payments_core.policy import LatePayment, Policy
 from payments_core.states import Confirm
 from payments_core_midtrans import MidtransSettings
+from payments_core_sqlalchemy.shares import Allowance
 
 __all__ = [
     "DEMO_MARK",
@@ -34,6 +35,7 @@ DEMO_MARK = "DEMO"
 _KEYS = (
     "PAYMENTS_JWT_SECRET",
     "PAYMENTS_HISTORY_KEY",
+    "PAYMENTS_METRICS_TOKEN",
     "MIDTRANS_SERVER_KEY",
     "MIDTRANS_SERVER_KEY_PREVIOUS",
     "MIDTRANS_CLIENT_KEY",
@@ -49,6 +51,7 @@ _DATABASES = ("sqlite+aiosqlite:///", "postgresql+asyncpg://")
 _PUBLIC_URL = "http://127.0.0.1:8000"
 _EXPIRY_MAX = timedelta(days=7)
 _THREADS_MAX = 1000
+_CALLS_MAX = 100_000
 _SANDBOX_PREFIXES = ("SB-", "VT-")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
@@ -91,6 +94,10 @@ class Settings:
     history_keys: tuple[str, ...] = attrs.field(default=(), repr=False)
     policy: Policy = attrs.field(factory=Policy)
     midtrans: MidtransSettings | None = None
+    gateway_limits: Mapping[str, Allowance] = attrs.field(factory=dict, hash=False)
+    """Of each gateway, over all processes."""
+    metrics: bool = True
+    metrics_token: str | None = attrs.field(default=None, repr=False)
     has_demo_key: bool = False
     """Some key in the environment was made by the demo, also one that nothing uses yet."""
 
@@ -114,6 +121,9 @@ class Settings:
             history_keys=_history_keys(reader),
             policy=_policy(reader),
             midtrans=_midtrans(reader),
+            gateway_limits={"midtrans": _limit(reader, "MIDTRANS")},
+            metrics=reader.flag("PAYMENTS_METRICS", default=True),
+            metrics_token=reader.text("PAYMENTS_METRICS_TOKEN"),
             has_demo_key=any(DEMO_MARK in (reader.text(name) or "") for name in _KEYS),
         )
         reader.raise_problems()
@@ -255,11 +265,16 @@ def _timeout(reader: "_Reader") -> timedelta:
     return timeout
 
 
+def _limit(reader: "_Reader", gateway: str) -> Allowance:
+    """What all processes together may ask of a gateway; generous, because nobody publishes Midtrans' own limit."""
+    return Allowance(
+        in_flight=reader.whole(f"{gateway}_CALLS_IN_FLIGHT", 256, _CALLS_MAX),
+        per_second=reader.whole(f"{gateway}_CALLS_PER_SECOND", 1000, _CALLS_MAX),
+    )
+
+
 def _threads(reader: "_Reader") -> int:
-    threads = reader.number("MIDTRANS_THREADS", 32.0, lambda n: n)
-    if not threads.is_integer() or threads > _THREADS_MAX:
-        reader.problem(f"MIDTRANS_THREADS is a whole number up to {_THREADS_MAX}")
-    return int(threads)
+    return reader.whole("MIDTRANS_THREADS", 32, _THREADS_MAX)
 
 
 @attrs.define
@@ -297,12 +312,20 @@ class _Reader:
             self.problem(f"{name} is not a URL that begins with https:// or http://")
         return value.rstrip("/")
 
-    def flag(self, name: str) -> bool:
-        """true or false."""
-        value = (self.text(name) or "false").lower()
-        if value not in ("true", "false", "1", "0", "yes", "no"):
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """true or false; on and off do as well."""
+        value = (self.text(name) or str(default)).lower()
+        if value not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
             self.problem(f"{name} is true or false")
-        return value in ("true", "1", "yes")
+        return value in ("true", "1", "yes", "on")
+
+    def whole(self, name: str, default: int, most: int) -> int:
+        """A whole number from 1 to `most`."""
+        number = self.number(name, float(default), lambda n: n)
+        if not number.is_integer() or number > most:
+            self.problem(f"{name} is a whole number up to {most}")
+            return default
+        return int(number)
 
     def word(self, name: str, words: type[Word], default: Word) -> Word:
         """One word of a closed list."""

@@ -16,7 +16,7 @@ It runs over any world: a store of your own, an order book of your own, the memo
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -162,11 +162,11 @@ class PaymentMachine(RuleBasedStateMachine):
     def an_operator_asks(self, name: str) -> None:
         """Something else of the payment."""
         operate = self.there.service.operate
-        asks = {
+        asks: dict[str, Callable[..., Coroutine[Any, Any, Payment]]] = {
             "approve": operate.approve,
             "deny": operate.deny,
             "cancel": operate.cancel,
-            "refresh": operate.refresh,
+            "refresh": self.there.service.refresh,
         }
         self.attempt(asks[name](self.payment.payment_id, actor=OPERATOR))
 

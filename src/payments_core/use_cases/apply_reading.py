@@ -90,16 +90,20 @@ class AskGateway:
 
     async def take_number(self, payment_id: str) -> int:
         """The number of the next question about this payment."""
+        number = await again_if_stale(lambda: self._take_number(payment_id), self.desk.clock)
+        if number is None:
+            raise NotFound(f"no payment {payment_id}", code="no_payment")
+        return number
+
+    async def _take_number(self, payment_id: str) -> int | None:
         async with self.desk.store.transaction() as uow:
             numbers = await uow.payments.take_numbers([payment_id])
             await uow.commit()
-        if payment_id not in numbers:
-            raise NotFound(f"no payment {payment_id}", code="no_payment")
-        return numbers[payment_id]
+        return numbers.get(payment_id)
 
     async def apply(self, payment_id: str, reading: Reading, then: Then = _nothing_more) -> Payment | None:
         """The payment after this reading, and every waiting hint it answers with its verdict."""
-        return await again_if_stale(lambda: self._apply(payment_id, reading, then))
+        return await again_if_stale(lambda: self._apply(payment_id, reading, then), self.desk.clock)
 
     async def _apply(self, payment_id: str, reading: Reading, then: Then) -> Payment | None:
         """Locks keep the global order: the hints first, then their payment."""

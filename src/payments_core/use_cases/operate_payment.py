@@ -1,4 +1,4 @@
-"""What an operator asks of one payment: capture, approve, deny, cancel, refresh, and the decision of a case."""
+"""What an operator asks of one payment: capture, approve, deny, cancel, and the decision of a case."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -8,7 +8,7 @@ import attrs
 
 from payments_core.errors import Conflict, GatewayError, GatewayRefused, NotFound
 from payments_core.facts import Fact, stock_fact
-from payments_core.limits import RETRY_SCHEDULE
+from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.operations import (
     WISHES,
@@ -29,7 +29,7 @@ from payments_core.states import ChargeState
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
 from payments_core.use_cases.return_money import ReturnMoney
-from payments_core.use_cases.saving import Decided, Desk
+from payments_core.use_cases.saving import Decided, Desk, again_if_stale
 
 __all__ = ["OperatePayment"]
 
@@ -86,24 +86,16 @@ class OperatePayment:
             return payment
         return await self.closing.page(payment_id, page.number) or payment
 
-    async def refresh(self, payment_id: str, *, actor: str) -> Payment:  # noqa: ARG002 - reading leaves no trace
-        """The payment after the gateway was asked about its open page and every charge of it.
-
-        Errors: NotFound, GatewayUnavailable, GatewayTimeout.
-        """
-        payment = await self._found(payment_id)
-        page = payment.payable_attempt or payment.last_attempt
-        if page is not None:
-            payment = await self.ask.page(payment_id, page) or payment
-        for charge in payment.charges:
-            payment = await self.ask.charge_now(payment, charge.transaction_id) or payment
-        return payment
-
     async def resolve(self, payment_id: str, number: int, decision: CaseDecision, note: str, *, actor: str) -> Payment:
         """The payment after a person decided one of its cases; a return goes on in the background.
 
         Errors: NotFound; Conflict as `plan_decision`, and `out_of_stock` when late money should pay after all.
         """
+        return await again_if_stale(
+            lambda: self._resolve(payment_id, number, decision, note, actor=actor), self.desk.clock
+        )
+
+    async def _resolve(self, payment_id: str, number: int, decision: CaseDecision, note: str, *, actor: str) -> Payment:
         now = self.desk.clock.now()
         async with self.desk.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
@@ -122,14 +114,17 @@ class OperatePayment:
 
     # ── wishes ────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _wish(self, payment_id: str, plan: "Plan", actor: str) -> Payment:
+        payment, charge = await again_if_stale(lambda: self._stored_wish(payment_id, plan, actor), self.desk.clock)
+        return await self._carry_out(payment, charge.transaction_id)
+
+    async def _stored_wish(self, payment_id: str, plan: "Plan", actor: str) -> tuple[Payment, Charge]:
         now = self.desk.clock.now()
         async with self.desk.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
             if before is None:
                 raise NotFound(f"no payment {payment_id}", code="no_payment")
             after, charge = plan(before, now)
-            payment = await self.desk.put_back(uow, Decided(before, after), actor=actor)
-        return await self._carry_out(payment, charge.transaction_id)
+            return await self.desk.put_back(uow, Decided(before, after), actor=actor), charge
 
     async def step(self, payment_id: str, transaction_id: str) -> Payment | None:
         """The payment after one step of a wish whose outcome is unknown: asked first, sent again if it did not happen.
@@ -148,7 +143,7 @@ class OperatePayment:
         charge = payment.charge(transaction_id)
         if charge is None or charge.due not in WISHES:
             return payment
-        if charge.checks > len(RETRY_SCHEDULE):  # sent often enough; from now on it is only asked about
+        if charge.checks > len(UNKNOWN_SCHEDULE):  # sent often enough; from now on it is only asked about
             return await self.desk.change(payment_id, unanswered, actor="core")
         try:
             return await self._carry_out(payment, transaction_id)

@@ -5,16 +5,21 @@ from datetime import datetime
 import attrs
 
 from payments_core.errors import NotFound
+from payments_core.limits import REFRESH_EVERY
 from payments_core.money import Money
 from payments_core.orders import Order
 from payments_core.payment import Attempt, AttemptState, Decline, Payment
 from payments_core.ports import Clock, Store
 from payments_core.status import PaymentStatus, status
+from payments_core.use_cases.refresh import Refresh, is_unsettled, may_be_paid
 
 __all__ = ["PaymentView", "ReadStatus", "view"]
 
 _LOOK_EVERY_S = 0.25
 """How often a waiting reader looks. A person does not notice it, and a thousand of them cost a few thousand reads."""
+
+_ASK_AFTER_S = 2.0
+"""A reader who waits so long without news is a buyer who came back before the notification did."""
 
 _UNDECIDED = frozenset({PaymentStatus.PENDING, PaymentStatus.PROCESSING})
 
@@ -73,10 +78,15 @@ def _payable_url(payment: Payment, page: Attempt | None, now: datetime) -> str |
 
 @attrs.frozen
 class ReadStatus:
-    """Reads a payment by its order, and waits for it to change when asked to."""
+    """Reads a payment by its order, and waits for it to change when asked to.
+
+    What is unknown, and a page somebody waits on, is asked about on the way (`Refresh.for_reader`); a payment at rest,
+    and a plain look at an open page, cost the read and nothing else.
+    """
 
     store: Store
     clock: Clock
+    refresh: Refresh | None = None
 
     async def __call__(
         self, order_id: str, *, customer_id: str | None, wait_s: float = 0, seen: int | None = None
@@ -87,18 +97,28 @@ class ReadStatus:
         other (no longer pending or processing).
         Errors: NotFound `order_not_found` (also another customer's), `no_payment` before the first click.
         """
-        until = self.clock.now().timestamp() + wait_s
+        began, ask_after_s = self.clock.now(), 0.0
         while True:
-            order, payment = await self._load(order_id)
-            if order is None or customer_id not in (None, order.customer.id):
-                raise NotFound(f"no order {order_id}", code="order_not_found")
-            if payment is None:
-                raise NotFound(f"order {order_id} has no payment yet", code="no_payment")
+            payment = await self._found(order_id, customer_id)
+            waited_s = (self.clock.now() - began).total_seconds()
+            if self.refresh is not None and waited_s >= ask_after_s:
+                asks = is_unsettled(payment, self.clock.now()) or (waited_s > 0 and may_be_paid(payment))
+                ask_after_s = waited_s + REFRESH_EVERY.total_seconds() if asks else _ASK_AFTER_S
+                if asks and await self.refresh.for_reader(payment.payment_id):
+                    payment = await self._found(order_id, customer_id)
             seen_enough = status(payment) not in _UNDECIDED if seen is None else payment.version != seen
-            left_s = until - self.clock.now().timestamp()
+            left_s = wait_s - (self.clock.now() - began).total_seconds()
             if seen_enough or left_s <= 0:
                 return view(payment, self.clock.now())
             await self.clock.sleep(min(_LOOK_EVERY_S, left_s))
+
+    async def _found(self, order_id: str, customer_id: str | None) -> Payment:
+        order, payment = await self._load(order_id)
+        if order is None or customer_id not in (None, order.customer.id):
+            raise NotFound(f"no order {order_id}", code="order_not_found")
+        if payment is None:
+            raise NotFound(f"order {order_id} has no payment yet", code="no_payment")
+        return payment
 
     async def _load(self, order_id: str) -> tuple[Order | None, Payment | None]:
         async with self.store.reading() as uow:

@@ -91,7 +91,7 @@ class ReceiveNotification:
         One bad item never takes its neighbours: when the transaction fails, each is tried once by itself.
         """
         try:
-            return [*await again_if_stale(lambda: self._accept_together(batch))]
+            return [*await again_if_stale(lambda: self._accept_together(batch), self.clock)]
         except StorageError as error:
             if len(batch) == 1:
                 return [error]

@@ -6,7 +6,7 @@ from functools import partial
 import attrs
 
 from payments_core.errors import GatewayError, NotFound
-from payments_core.limits import RETRY_SCHEDULE
+from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.payment import Charge, Payment, Refund
 from payments_core.ports import Done, Gateway, KeyUsed, Refused, Waiting
@@ -21,7 +21,7 @@ from payments_core.returns import (
 )
 from payments_core.states import ChargeState
 from payments_core.use_cases.apply_reading import AskGateway
-from payments_core.use_cases.saving import Decided, Desk
+from payments_core.use_cases.saving import Decided, Desk, again_if_stale
 
 __all__ = ["ReturnMoney"]
 
@@ -45,6 +45,22 @@ class ReturnMoney:
         `asked_as` names the request: the same request again finds its refund and sends nothing.
         Errors: NotFound `no_payment`; AmountNotRepresentable; Conflict and InvalidInput as `plan_refund`.
         """
+        payment, refund, is_new = await again_if_stale(
+            lambda: self._requested(payment_id, amount, reason, actor, asked_as), self.desk.clock
+        )
+        if not is_new:
+            return payment, refund
+        try:
+            payment = await self.step(payment_id, refund.key) or payment
+        except GatewayError:
+            # Stored as unknown and due: the caller is told how it stands, not that it failed.
+            payment = await self.desk.look(payment_id) or payment
+        return payment, payment.refund(refund.key) or refund
+
+    async def _requested(
+        self, payment_id: str, amount: Money | None, reason: str | None, actor: str, asked_as: str | None
+    ) -> tuple[Payment, Refund, bool]:
+        """The payment with the refund stored, and whether this very request made it."""
         now = self.desk.clock.now()
         async with self.desk.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
@@ -57,14 +73,7 @@ class ReturnMoney:
                 before, amount=amount, reason=reason, by=actor, asked_as=asked_as, traits=gateway.traits, now=now
             )
             payment = await self.desk.put_back(uow, Decided(before, after), actor=actor)
-        if after is before:
-            return payment, refund
-        try:
-            payment = await self.step(payment_id, refund.key) or payment
-        except GatewayError:
-            # Stored as unknown and due: the caller is told how it stands, not that it failed.
-            payment = await self.desk.look(payment_id) or payment
-        return payment, payment.refund(refund.key) or refund
+            return payment, refund, after is not before
 
     async def step(self, payment_id: str, key: str) -> Payment | None:
         """The payment after one step of this refund: asked about if it may have happened, else sent.
@@ -90,7 +99,7 @@ class ReturnMoney:
         charge = payment.charge(refund.transaction_id) if refund else None
         if refund is None or charge is None or refund.state not in UNDER_WAY:
             return payment
-        if refund.checks > len(RETRY_SCHEDULE):
+        if refund.checks > len(UNKNOWN_SCHEDULE):
             return await self._change(payment, partial(refund_unanswered, key=key, now=self.desk.clock.now()))
         match charge.state:
             case ChargeState.CAPTURED:

@@ -10,7 +10,7 @@ from payments_core.commands import Command, commands_between
 from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, review_late
 from payments_core.errors import StaleWrite
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
-from payments_core.limits import STALE_RETRIES_MAX
+from payments_core.limits import STALE_PAUSE, STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import ClosedAs, Payment
 from payments_core.policy import LatePayment
@@ -109,16 +109,18 @@ def _order_effect(before: Payment | None, after: Payment) -> OrderEffect | None:
     return OrderEffect(after.order_id, status, move, expired, also_consumed=came_back)
 
 
-async def again_if_stale(work: Callable[[], Awaitable[Result]]) -> Result:
+async def again_if_stale(work: Callable[[], Awaitable[Result]], clock: Clock) -> Result:
     """The result of `work`, run again when somebody else was first: every race has a winner, so a few tries are enough.
 
+    Pauses grow, and are spread by the clock's own microseconds, so that a run can be repeated exactly.
     Errors: StaleWrite after the last try.
     """
-    for _ in range(STALE_RETRIES_MAX):
+    for tried in range(STALE_RETRIES_MAX):
         try:
             return await work()
         except StaleWrite:
-            continue
+            spread = 0.5 + clock.now().microsecond / 1_000_000
+            await clock.sleep(STALE_PAUSE.total_seconds() * 2**tried * spread)
     return await work()
 
 
@@ -138,7 +140,7 @@ class Desk:
 
     async def change(self, payment_id: str, decide: Callable[[Payment], Payment], *, actor: str) -> Payment | None:
         """The payment after a plain decision, saved; None when there is no such payment."""
-        return await again_if_stale(lambda: self._change(payment_id, decide, actor))
+        return await again_if_stale(lambda: self._change(payment_id, decide, actor), self.clock)
 
     async def _change(self, payment_id: str, decide: Callable[[Payment], Payment], actor: str) -> Payment | None:
         async with self.store.transaction() as uow:

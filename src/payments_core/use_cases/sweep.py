@@ -6,7 +6,7 @@ A process that dies holding a row loses nothing: the row comes due again. A doub
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import attrs
 
@@ -19,6 +19,7 @@ from payments_core.policy import Policy
 from payments_core.ports import Due, DueKind, NotificationKey, ShopStore
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
+from payments_core.use_cases.deliver import DeliverFacts
 from payments_core.use_cases.operate_payment import OperatePayment
 from payments_core.use_cases.receive_notification import ReceiveNotification
 from payments_core.use_cases.return_money import ReturnMoney
@@ -28,6 +29,9 @@ from payments_core.use_cases.start_payment import StartPayment
 __all__ = ["Sweep", "SweepReport"]
 
 log = logging.getLogger(__name__)
+
+_FACTS = "outbox"
+"""Facts are no rows of a payment, so they are no `DueKind`; they are counted under the name of their table."""
 
 
 @attrs.frozen
@@ -56,9 +60,10 @@ class Sweep:
     closing: ClosePages
     operate: OperatePayment
     returning: ReturnMoney
+    deliver: DeliverFacts | None = None
 
-    async def once(self, *, each: "Each | None" = None) -> SweepReport:
-        """Every row that is due now was attended to once, up to one batch of each kind.
+    async def once(self, *, each: "Each | None" = None, kinds: Iterable[DueKind] = DueKind) -> SweepReport:
+        """Every row that is due now was attended to once, up to one batch of each kind; and facts were delivered.
 
         `each` decides how the rows of a batch are worked on (one after the other unless told otherwise).
         Errors: StorageError.
@@ -67,7 +72,7 @@ class Sweep:
 
         async def attend(due: Due) -> None:
             try:
-                await self._attend(due)
+                await self.attend(due)
             except (GatewayError, StaleWrite, NotFound):
                 postponed[due.kind.value] += 1  # its lease brings it back
             except StorageError:
@@ -79,9 +84,13 @@ class Sweep:
             else:
                 done[due.kind.value] += 1
 
-        for kind in DueKind:
+        for kind in kinds:
             await (each or _one_by_one)(attend, await self.claim(kind))
-        return SweepReport(done, postponed)
+        if self.deliver is not None and kinds is DueKind:
+            facts = await self.deliver.once()
+            done[_FACTS] += facts.done
+            postponed[_FACTS] += facts.postponed + facts.dead
+        return SweepReport(+done, +postponed)
 
     async def claim(self, kind: DueKind) -> list[Due]:
         """Due rows of this kind, nobody else's until the lease ends."""
@@ -93,7 +102,11 @@ class Sweep:
             await uow.commit()
         return due
 
-    async def _attend(self, due: Due) -> None:
+    async def attend(self, due: Due) -> None:
+        """One step for this row, whether its time has come or not.
+
+        Errors: GatewayError, StorageError, NotFound; then it is due again.
+        """
         match due.kind:
             case DueKind.NOTIFICATION if due.key is not None:
                 await self._notification(due.key)

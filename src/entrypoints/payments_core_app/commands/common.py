@@ -13,12 +13,12 @@ import rich_click as click
 
 from payments_core.errors import PaymentsError
 from payments_core_app.container import Container
+from payments_core_app.limited import Closable
 from payments_core_app.logs import configure
 from payments_core_app.settings import Mode, Settings, SettingsError
-from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
 
-__all__ = ["EXIT_REFUSED", "EXIT_TROUBLE", "as_json", "container_of", "fail", "run", "settings_or_exit"]
+__all__ = ["EXIT_REFUSED", "EXIT_TROUBLE", "as_json", "at_work", "container_of", "fail", "run", "settings_or_exit"]
 
 EXIT_TROUBLE, EXIT_REFUSED = 1, 2
 """1: it was tried and did not work. 2: it was not tried, because something has to be put right first."""
@@ -87,11 +87,25 @@ async def container_of(settings: Settings) -> AsyncIterator[Container]:
         yield container
     finally:
         for gateway in container.gateways().values():
-            if isinstance(gateway, MidtransGateway):
+            if isinstance(gateway, Closable):
                 gateway.close()
         store = container.store()
         if isinstance(store, SqlStore):
             await store.close()
+
+
+@asynccontextmanager
+async def at_work(container: Container) -> AsyncIterator[None]:
+    """Gateways may be called, and errands are done as they come; none is left undone at the end."""
+    service, background, care = container.service(), container.background(), container.care()
+    await care.begin()
+    background.begin(service.perform)
+    try:
+        yield
+        await background.finish()
+    finally:
+        await background.drain()
+        await care.end()
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - JSON of any shape

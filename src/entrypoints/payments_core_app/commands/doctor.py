@@ -2,16 +2,21 @@
 
 import asyncio
 import os
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import rich_click as click
 
 from payments_core.errors import StorageError
 from payments_core.states import Confirm
+from payments_core.system import SystemClock
 from payments_core_app.commands.common import EXIT_TROUBLE, as_json, print_json
-from payments_core_app.settings import Settings, SettingsError
-from payments_core_sqlalchemy import current_revision, head_revision
+from payments_core_app.settings import Mode, Settings, SettingsError
+from payments_core_sqlalchemy import SqlStore, current_revision, head_revision
+from payments_core_sqlalchemy.watch import INVARIANTS, Backlog, Broken, Watch, what_is
 
 __all__ = ["doctor", "examine"]
 
@@ -19,6 +24,7 @@ _SECRET = frozenset(
     {
         "PAYMENTS_HISTORY_KEY",
         "PAYMENTS_JWT_SECRET",
+        "PAYMENTS_METRICS_TOKEN",
         "MIDTRANS_SERVER_KEY",
         "MIDTRANS_SERVER_KEY_PREVIOUS",
         "MIDTRANS_CLIENT_KEY",
@@ -31,6 +37,8 @@ _SHOWN = frozenset(
     {
         "FRONTEND_URL",
         "MIDTRANS_API_URL",
+        "MIDTRANS_CALLS_IN_FLIGHT",
+        "MIDTRANS_CALLS_PER_SECOND",
         "MIDTRANS_CONFIRM",
         "MIDTRANS_IS_PRODUCTION",
         "MIDTRANS_MERCHANT_ID",
@@ -44,6 +52,7 @@ _SHOWN = frozenset(
         "PAYMENTS_JWT_AUDIENCE",
         "PAYMENTS_JWT_ISSUER",
         "PAYMENTS_LATE_PAYMENT",
+        "PAYMENTS_METRICS",
         "PAYMENTS_MODE",
         "PAYMENTS_POLL_SECONDS",
         "PAYMENTS_PUBLIC_URL",
@@ -52,6 +61,11 @@ _SHOWN = frozenset(
     }
 )
 """Only what is known to be no secret is printed: a misspelt name may hold one."""
+_PRODUCTION_PREFIXES = ("Mid-server-",)
+"""Sandbox keys begin with SB-; the word after it is the same."""
+_LATE = timedelta(hours=1)
+_LATE_AFTER = {"due_work": timedelta(minutes=2), "notification": timedelta(minutes=15)}
+"""When the oldest of something is worth a warning: the sweep looks every second, a hint is decided in 13 minutes."""
 _PREFIXES = ("PAYMENTS_", "MIDTRANS_", "STRIPE_", "FRONTEND_URL")
 
 
@@ -86,7 +100,13 @@ def examine(environment: dict[str, str]) -> list[Finding]:
     except SettingsError as error:
         return [*findings, *(Finding("error", problem) for problem in error.problems)]
     findings += [Finding("error", refusal) for refusal in settings.refusals()]
-    return [*findings, *_of_the_history(settings), *_of_the_gateway(settings), *_of_the_database(settings)]
+    return [
+        *findings,
+        *_of_the_urls(settings),
+        *_of_the_history(settings),
+        *_of_the_gateway(settings),
+        *_of_the_database(settings),
+    ]
 
 
 def _of_a_name(name: str, value: str) -> Finding:
@@ -95,6 +115,13 @@ def _of_a_name(name: str, value: str) -> Finding:
     if name in _SECRET:
         return Finding("ok", f"{name} is set")
     return Finding("warning", f"{name} is set, and is no setting of ours")
+
+
+def _of_the_urls(settings: Settings) -> list[Finding]:
+    """Outside of this machine a buyer must not be sent over a connection that anybody can read or change."""
+    if urlsplit(settings.frontend_url).scheme == "https" or settings.mode is not Mode.PRODUCTION:
+        return []
+    return [Finding("warning", "FRONTEND_URL is not https: the buyer returns over a connection anybody can change")]
 
 
 def _of_the_history(settings: Settings) -> list[Finding]:
@@ -113,6 +140,14 @@ def _of_the_gateway(settings: Settings) -> list[Finding]:
     if midtrans is None:
         return [Finding("error", "MIDTRANS_SERVER_KEY is not set: no order can be paid")]
     findings = [Finding("ok", f"Midtrans at {midtrans.snap_base} and {midtrans.api_base}")]
+    if not midtrans.is_production and midtrans.server_key.startswith(_PRODUCTION_PREFIXES):
+        findings.append(
+            Finding(
+                "warning",
+                "MIDTRANS_SERVER_KEY looks like a production key, and MIDTRANS_IS_PRODUCTION is false: "
+                "the sandbox will refuse it",
+            )
+        )
     if midtrans.confirm is Confirm.SIGNATURE:
         findings.append(
             Finding("warning", "MIDTRANS_CONFIRM=signature trusts the status word, which Midtrans does not sign")
@@ -138,4 +173,41 @@ def _of_the_database(settings: Settings) -> list[Finding]:
                 "error", f"the schema is at {revision or 'nothing'}, this version needs {expected}: `payments migrate`"
             )
         ]
-    return [Finding("ok", f"the database answers, its schema is at {revision}")]
+    try:
+        return [
+            Finding("ok", f"the database answers, its schema is at {revision}"),
+            *asyncio.run(_of_what_is_stored(settings)),
+        ]
+    except StorageError as error:
+        return [Finding("error", error.detail)]
+
+
+async def _of_what_is_stored(settings: Settings) -> list[Finding]:
+    """What waits, oldest first told; and whether orders, ledgers and stock agree."""
+    store = SqlStore(settings.database_url)
+    try:
+        watch, now = Watch(store), SystemClock().now()
+        backlog, broken = await watch.backlog(now), await watch.broken()
+    finally:
+        await store.close()
+    return [*_of_the_backlog(backlog, now), *_of_the_invariants(broken)]
+
+
+def _of_the_backlog(backlog: Backlog, now: datetime) -> Iterator[Finding]:
+    for name, waiting in backlog.waiting.items():
+        if waiting.count:
+            late = waiting.age_s(now) > _LATE_AFTER.get(name, _LATE).total_seconds()
+            age = timedelta(seconds=int(waiting.age_s(now)))
+            yield Finding("warning" if late else "ok", f"{name}: {waiting.count} {what_is(name)}, the oldest for {age}")
+    for kind, count in sorted(backlog.open_cases.items()):
+        yield Finding("warning", f"{count} open cases of {kind}: `payments review`")
+
+
+def _of_the_invariants(broken: Mapping[str, Broken]) -> Iterator[Finding]:
+    for name, found in broken.items():
+        told = INVARIANTS[name][0]
+        if found.count:
+            some = ", ".join(found.examples)
+            yield Finding("error", f"{name} does not hold ({told}): {found.count} of them, for example {some}")
+        else:
+            yield Finding("ok", f"{name}: {told}")

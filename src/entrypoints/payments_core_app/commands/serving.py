@@ -13,7 +13,16 @@ import uvicorn
 
 from payments_core.errors import StorageError
 from payments_core_app.asgi import SWEEP_VARIABLE
-from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, is_free, print_json, run, settings_or_exit
+from payments_core_app.commands.common import (
+    EXIT_REFUSED,
+    as_json,
+    at_work,
+    fail,
+    is_free,
+    print_json,
+    run,
+    settings_or_exit,
+)
 from payments_core_app.container import Container
 from payments_core_app.settings import LOOPBACK, Mode
 from payments_core_app.single import OneAtATime, TakenError, one_server
@@ -112,7 +121,8 @@ def worker() -> None:
 
 
 async def _sweep_until_stopped(container: Container) -> None:
-    service, background = container.service(), container.background()
+    service, background, care = container.service(), container.background(), container.care()
+    await care.begin()
     background.begin(service.perform)
     loop = SweepLoop(service.sweep, _AT_ONCE, container.housekeeping())
     running = asyncio.get_running_loop()
@@ -121,6 +131,7 @@ async def _sweep_until_stopped(container: Container) -> None:
     click.echo("payments worker: sweeping; stop it with Ctrl-C", err=True)
     await loop.run()
     await background.drain()
+    await care.end()
 
 
 @click.command()
@@ -141,10 +152,8 @@ def sweep(*, once: bool, as_json: bool) -> None:
 
 async def _sweep_once(container: Container) -> dict[str, Any]:
     """One look at every kind of row, and the errands it led to."""
-    service, background = container.service(), container.background()
-    background.begin(service.perform)
-    report = await service.sweep.once(each=several_at_once(_AT_ONCE))
-    await background.finish()
+    async with at_work(container):
+        report = await container.service().sweep.once(each=several_at_once(_AT_ONCE))
     return {"done": dict(report.done), "postponed": dict(report.postponed)}
 
 

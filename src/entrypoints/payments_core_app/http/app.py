@@ -23,9 +23,10 @@ from payments_core_app.http.pages import page_routes
 from payments_core_app.http.payments import payment_routes
 from payments_core_app.http.requests import Call, RequestMiddleware
 from payments_core_app.http.webhooks import webhook_routes
+from payments_core_app.limited import Closable
 from payments_core_app.logs import configure
+from payments_core_app.watching import DatabaseMetrics
 from payments_core_app.worker import SweepLoop
-from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
 
 __all__ = ["build_app"]
@@ -43,6 +44,7 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
     guards = Guards(container.verifier(), container.store())
     idempotency = Idempotency(container.idempotency(), container.clock())
     batcher = Batcher(service.receive.accept)
+    database = DatabaseMetrics(container.watch(), container.clock())
     api = Router(
         path="/api",
         route_handlers=[
@@ -54,7 +56,11 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
         ],
     )
     return Litestar(
-        route_handlers=[api, *health_routes(settings.database_url), *page_routes(settings)],
+        route_handlers=[
+            api,
+            *health_routes(settings, database),
+            *page_routes(settings),
+        ],
         exception_handlers=handlers,
         middleware=[RequestMiddleware()],
         request_class=Call,
@@ -85,7 +91,8 @@ def _lifespan(
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        service, background = container.service(), container.background()
+        service, background, care = container.service(), container.background(), container.care()
+        await care.begin()
         background.begin(service.perform)
         loop = SweepLoop(service.sweep, _SWEEP_AT_ONCE, container.housekeeping())
         sweeping = asyncio.create_task(loop.run()) if sweep else None
@@ -95,8 +102,10 @@ def _lifespan(
             loop.stop()
             await batcher.drain()
             await background.drain()
+            await service.refresh.drain()
             if sweeping is not None:
                 await sweeping
+            await care.end()
             await _close(container)
 
     return lifespan
@@ -104,7 +113,7 @@ def _lifespan(
 
 async def _close(container: Container) -> None:
     for gateway in container.gateways().values():
-        if isinstance(gateway, MidtransGateway):
+        if isinstance(gateway, Closable):
             gateway.close()
     store = container.store()
     if isinstance(store, SqlStore):

@@ -45,7 +45,13 @@ STATUS: tuple[tuple[type[PaymentsError], int], ...] = (
     (StorageError, 503),
 )
 """The first class that fits decides."""
-_BY_CODE = {"body_too_large": 413, "idempotency_key_missing": 400, "invalid_request": 400, "no_case": 404}
+_BY_CODE = {
+    "body_too_large": 413,
+    "gateway_busy": 503,
+    "idempotency_key_missing": 400,
+    "invalid_request": 400,
+    "no_case": 404,
+}
 """Codes whose status differs from their class's."""
 _OF_HTTP = {
     400: "invalid_request",
@@ -70,6 +76,7 @@ CODES: dict[str, tuple[str, str]] = {
     "decision_not_possible": ("409", "this kind of case cannot be decided so"),
     "exceeds_authorized": ("409", "more than is held"),
     "exceeds_refundable": ("409", "more than is left to give back"),
+    "gateway_busy": ("503", "too many calls are on their way to the gateway; try again shortly"),
     "gateway_error": ("502", "the gateway answered with an error; try again"),
     "gateway_not_configured": ("422, of a webhook 404", "this gateway has no keys here"),
     "gateway_refused": ("422", "the gateway refused the request for good"),

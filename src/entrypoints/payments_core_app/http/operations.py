@@ -63,7 +63,7 @@ def operation_routes(container: Container, guards: Guards, idempotency: Idempote
         ("cancel", "Close the page, let held money go, or void captured money", operate.cancel),
         ("approve", "Let a charge under review through", operate.approve),
         ("deny", "Refuse a charge under review", operate.deny),
-        ("refresh", "Ask the gateway how it stands", operate.refresh),
+        ("refresh", "Ask the gateway how it stands", container.service().refresh),
     ]
     return [
         _refunds(container, idempotency, shared),

@@ -1,0 +1,347 @@
+"""Many at once on few rows, by processes and tasks, on both databases: nothing lost, nothing twice, no deadlock."""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import attrs
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from harness.soak import size
+from harness.sql_shop import SqlShop
+from payments_core import Money, Signal
+from payments_core.errors import Conflict, StaleWrite, StorageError
+from payments_core.payment import RefundState
+from payments_core.testing.samples import IDR
+from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy.migrate import migrate_async
+from payments_core_sqlalchemy.shares import Allowance, SqlShares
+
+CLIENTS = 64
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[SqlShop]:
+    await migrate_async(database_url)
+    store = SqlStore(database_url)
+    yield SqlShop(store)
+    await store.close()
+
+
+@pytest.fixture
+async def postgres_url(new_database: Callable[[str], str]) -> str:
+    url = new_database("postgres")
+    await migrate_async(url)
+    return url
+
+
+# ── no lost update (E2) ───────────────────────────────────────────────────────────────────────────────────────────────
+WRITER = """
+import asyncio, sys, attrs
+from datetime import UTC, datetime
+from payments_core.errors import StaleWrite
+from payments_core.ports import Change
+from payments_core_sqlalchemy import SqlStore
+
+url, ids, writes, tasks = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3]), int(sys.argv[4])
+
+async def write(store, payment_id, locking):
+    # Most writers lock first; the others read and rely on the version alone, so their writes do conflict.
+    while True:
+        try:
+            async with store.transaction() as uow:
+                find = uow.payments.lock if locking else uow.payments.load
+                before = (await find([payment_id]))[payment_id]
+                after = attrs.evolve(before, reading_number=before.reading_number + 1)
+                await uow.payments.save([Change(before, after, [], "writer", datetime.now(UTC))])
+                await uow.commit()
+                return
+        except StaleWrite:
+            stale[0] += 1
+
+async def task(store, number):
+    for n in range(writes):
+        await write(store, ids[(n + number) % len(ids)], locking=number % 4 != 0)
+
+async def main():
+    store = SqlStore(url, connections=tasks)
+    await asyncio.gather(*(task(store, number) for number in range(tasks)))
+    await store.close()
+    print(stale[0])
+
+stale = [0]
+asyncio.run(main())
+"""
+
+
+async def test_no_update_is_lost_when_processes_and_tasks_write_the_same_payments(
+    shop: SqlShop, tmp_path: Path
+) -> None:
+    """E2: 100,000 conflicting writes with `make soak`; each adds one, so the sum says whether any was lost."""
+    processes, tasks = (1, 16) if shop.store.is_sqlite else (4, 4)  # SQLite has one serving process
+    writes = size(100_000, usually=320) // (processes * tasks)
+    ids = [(await shop.opened(f"o-{number}"))[0] for number in range(3)]
+    before = sum([(await shop.payment(payment_id)).reading_number for payment_id in ids])
+    script = tmp_path / "writer.py"
+    script.write_text(WRITER)
+    url = shop.store.url.render_as_string(hide_password=False)
+    command = [sys.executable, str(script), url, ",".join(ids), str(writes), str(tasks)]
+    pipe = asyncio.subprocess.PIPE
+    running = [await asyncio.create_subprocess_exec(*command, stdout=pipe) for _ in range(processes)]
+    async with asyncio.timeout(4 * 3600):
+        ended = [await process.communicate() for process in running]
+    assert [process.returncode for process in running] == [0] * processes
+    after = sum([(await shop.payment(payment_id)).reading_number for payment_id in ids])
+    stale = sum(int(output) for output, _ in ended)
+    assert after - before == writes * processes * tasks
+    if not shop.store.is_sqlite:
+        assert stale > 0, "the writes did conflict"
+    print(f"{after - before} conflicting writes by {processes} processes x {tasks} tasks, {stale} stale ones repeated")
+
+
+# ── the hot row (E3) ──────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.postgres
+async def test_sixty_four_clients_on_one_payment_meet_no_deadlock(postgres_url: str, postgres: PostgresCluster) -> None:
+    """Notifications, readings, refunds, clicks and the sweep want the same few rows, in the one order of locks."""
+    store = SqlStore(postgres_url, connections=CLIENTS)
+    shop = SqlShop(store)
+    payment_id = await shop.paid(units=100)
+    transaction = (await shop.payment(payment_id)).paid_by or ""
+    dice = random.Random(5)  # noqa: S311 - a test repeats
+
+    async def client(number: int) -> None:
+        for turn in range(size(20, usually=4)):
+            deed = dice.randrange(5)
+            try:
+                if deed == 0:
+                    forged = shop.understood(transaction, note=f"{number}-{turn}")
+                    await shop.service.receive.accept([forged, shop.understood(transaction)])
+                elif deed == 1:
+                    await shop.service.refresh(payment_id)
+                elif deed == 2:
+                    await shop.service.refund(payment_id, Money(100, IDR), None, actor=f"operator:{number}")
+                elif deed == 3:
+                    await shop.service.sweep.once()
+                else:
+                    await shop.errands.do(shop.service.perform)
+            except (Conflict, StorageError):
+                continue  # told to come again, which is an answer
+
+    try:
+        await asyncio.gather(*(client(number) for number in range(CLIENTS)))
+        async with store.reading() as uow:
+            await uow.connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+            deadlocks = await uow.connection.scalar(
+                text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+            )
+        assert deadlocks == 0
+        assert (await shop.events(payment_id)).count("payment.paid") == 1
+    finally:
+        await store.close()
+
+
+# ── what the database asks to run again ───────────────────────────────────────────────────────────────────────────────
+FAILING = """
+CREATE SEQUENCE failures;
+CREATE FUNCTION fail_at_first() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF nextval('failures') <= {times} THEN RAISE EXCEPTION 'try again' USING ERRCODE = '{state}'; END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER fail_at_first BEFORE UPDATE ON payments FOR EACH ROW EXECUTE FUNCTION fail_at_first();
+"""
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+async def test_a_transaction_that_the_database_asks_to_run_again_is_run_again(postgres_url: str, state: str) -> None:
+    """A serialization failure, or a deadlock, injected where every write passes: nobody outside hears of it."""
+    store = SqlStore(postgres_url)
+    shop = SqlShop(store)
+    try:
+        payment_id, token = await shop.opened()
+        async with store.transaction() as uow:
+            await _run_all(uow.connection, FAILING.format(times=3, state=state))
+            await uow.commit()
+        transaction = shop.gateway.buyer_tries(token, Signal.SETTLED, method="card")
+        (accepted,) = await shop.service.receive.accept([shop.understood(transaction)])
+        assert getattr(accepted, "verdict", accepted).value == "waiting"
+        async with store.transaction() as uow:
+            await uow.connection.execute(text("ALTER SEQUENCE failures RESTART"))
+            await uow.commit()
+        await shop.service.refresh(payment_id)
+        async with store.transaction() as uow:
+            await uow.connection.execute(text("ALTER SEQUENCE failures RESTART"))
+            await uow.commit()
+        _, refund = await shop.service.refund(payment_id, None, None, actor="operator:o")
+        assert refund.state is RefundState.CONFIRMED
+        assert (await shop.events(payment_id)).count("payment.refunded") == 1
+    finally:
+        await store.close()
+
+
+@pytest.mark.postgres
+async def test_a_database_that_asks_for_ever_is_given_up_after_a_few_tries(postgres_url: str) -> None:
+    """Every retry has an end; the notification is answered 503, and the gateway comes again."""
+    store = SqlStore(postgres_url)
+    shop = SqlShop(store)
+    try:
+        _, token = await shop.opened()
+        async with store.transaction() as uow:
+            await _run_all(uow.connection, FAILING.format(times=10_000, state="40001"))
+            await uow.commit()
+        transaction = shop.gateway.buyer_tries(token, Signal.SETTLED)
+        (refused,) = await shop.service.receive.accept([shop.understood(transaction)])
+        assert isinstance(refused, StaleWrite)
+        assert refused.retryable
+        async with store.reading() as uow:
+            assert await uow.connection.scalar(text("SELECT count(*) FROM notifications")) == 0
+            tries = await uow.connection.scalar(text("SELECT last_value FROM failures"))
+        assert 3 < int(tries or 0) < 20
+    finally:
+        await store.close()
+
+
+async def _run_all(connection: "object", script: str) -> None:
+    """Several statements; a function's body holds semicolons of its own, so they are parted where one ends a line."""
+    parts = script.strip().split(";\nCREATE ")
+    for number, part in enumerate(parts):
+        statement = part if number == 0 else f"CREATE {part}"
+        await connection.exec_driver_sql(statement)  # type: ignore[attr-defined]
+
+
+# ── refunds (A5) ──────────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_no_interleaving_of_partial_refunds_gives_back_more_than_was_taken(shop: SqlShop) -> None:
+    """Real transactions; the ten thousand interleavings are explored over the memory store (test_return_money)."""
+    payment_id = await shop.paid(units=2)
+    taken = (await shop.payment(payment_id)).owed.amount_minor
+    dice = random.Random(11)  # noqa: S311 - a test repeats
+
+    async def client(number: int) -> None:
+        for _ in range(size(8, usually=2)):
+            amount = Money(100 * dice.randrange(1, taken // 400), IDR)
+            try:
+                await shop.service.refund(payment_id, amount, None, actor=f"operator:{number}")
+            except (Conflict, StaleWrite):
+                continue
+
+    await asyncio.gather(*(client(number) for number in range(16)))
+    given = sum(refund.amount.amount_minor for refund in shop.gateway.refunds.values())
+    charge = (await shop.payment(payment_id)).charges[0]
+    assert given == charge.refunded_minor
+    assert 0 < given <= taken
+
+
+# ── constraints, not code (E4) ────────────────────────────────────────────────────────────────────────────────────────
+TWICE = {
+    "a notification of the same bytes": (
+        "notifications",
+        "SELECT shard, provider, account, digest, '-', body, received_at, verdict, reason, 0, 0, 1, check_at "
+        "FROM notifications",
+    ),
+    "a key of one caller on one route": (
+        "idempotency",
+        "SELECT about, subject, route, key, 'other', made_at, lease_until, status, body FROM idempotency",
+    ),
+    "an owner of one transaction": (
+        "charge_owners",
+        "SELECT provider, account, transaction_id, 'another-payment' FROM charge_owners",
+    ),
+    "an event of one place": (
+        "events",
+        "SELECT payment_id, sequence, 'payment.paid', at, actor, data FROM events WHERE sequence = 1",
+    ),
+    "an entry of one version": (
+        "history",
+        "SELECT payment_id, version, key_id, body, body_digest, chain FROM history WHERE version = 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TWICE)
+async def test_the_database_itself_refuses_a_second(shop: SqlShop, what: str) -> None:
+    """Raw SQL, as a bug or an old version would write it."""
+    payment_id, token = await shop.opened()
+    await shop.service.receive.accept([shop.understood(shop.gateway.buyer_tries(token, Signal.PENDING))])
+    async with shop.store.transaction() as uow:
+        await uow.payments.bind(payment_id, "memory", "default", "tx")
+        await uow.connection.execute(
+            text(
+                "INSERT INTO idempotency (about, subject, route, key, fingerprint, made_at) "
+                "VALUES ('a', 's', 'r', 'k', 'f', '2026-11-27 00:00:00')"
+            )
+        )
+        await uow.commit()
+    table, again = TWICE[what]
+    async with shop.store.engine.connect() as connection:
+        before = await connection.scalar(text(f"SELECT count(*) FROM {table}"))  # noqa: S608 - a test's own word
+        assert before
+    with pytest.raises(IntegrityError):
+        async with shop.store.engine.begin() as connection:
+            await connection.execute(text(f"INSERT INTO {table} {again}"))
+
+
+async def test_the_database_itself_refuses_a_second_payable_page(shop: SqlShop) -> None:
+    """One attempt neither dead nor spent per payment, whatever the code believes."""
+    await shop.opened()
+    async with shop.store.engine.connect() as connection:
+        row = dict((await connection.execute(text("SELECT * FROM attempts"))).mappings().one())
+    row.update(number=2, provider_order_id="another-2p")
+    columns = ", ".join(row)
+    insert = text(f"INSERT INTO attempts ({columns}) SELECT {columns.replace('number', '2', 1)} FROM attempts")  # noqa: S608
+    with pytest.raises(IntegrityError):
+        async with shop.store.engine.begin() as connection:
+            await connection.execute(insert)
+    async with shop.store.engine.begin() as connection:
+        await connection.execute(text("UPDATE attempts SET state = 'dead'"))
+        await connection.execute(insert)  # beside a dead one it may be
+
+
+async def test_the_database_itself_refuses_stock_below_zero(shop: SqlShop) -> None:
+    await shop.opened()
+    with pytest.raises(IntegrityError):
+        async with shop.store.engine.begin() as connection:
+            await connection.execute(text("UPDATE stock SET available = -1"))
+
+
+# ── shares of a gateway ───────────────────────────────────────────────────────────────────────────────────────────────
+@attrs.frozen
+class Member:
+    """A process, as its row knows it."""
+
+    shares: SqlShares
+    name: str
+
+    async def renew(self, using: int = 0, lease_s: float = 60) -> int:
+        share = await self.shares.renew(
+            "midtrans", self.name, limit=Allowance(8, 8), using=Allowance(using, using), lease_s=lease_s
+        )
+        assert share.in_flight == share.per_second
+        return share.in_flight
+
+
+@pytest.mark.postgres
+async def test_processes_share_what_a_gateway_may_be_asked(postgres_url: str) -> None:
+    """The sum is never above the limit, a newcomer waits for what is free, and the share of a dead one comes back."""
+    store = SqlStore(postgres_url)
+    shares = SqlShares(store)
+    first, second, third = (Member(shares, name) for name in ("a", "b", "c"))
+    try:
+        assert await first.renew() == 8
+        assert await second.renew() == 0, "all of it is somebody's"
+        assert await first.renew(using=6) == 4, "it gives up what is too much, and keeps what it is using"
+        assert await second.renew() == 2
+        assert await first.renew(using=4) == 4
+        assert await second.renew() == 4
+        assert await third.renew() == 0
+        assert (await first.renew(), await second.renew(), await third.renew()) == (2, 2, 2)
+        await second.shares.give_back("midtrans", "b")
+        await third.renew(lease_s=-1)
+        assert await first.renew() == 8, "one went, one died"
+        assert sum(await asyncio.gather(*(Member(shares, str(n)).renew() for n in range(6)))) <= 8
+    finally:
+        await store.close()
