@@ -367,8 +367,8 @@ def _doubt_the_page(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
     Not when we asked for the ending ourselves, when money was ever seen on it, or when the order is paid.
     """
     ended_now = charge.state in ENDED and charge.state is not heard.state
-    if heard.says.uses_up_page:
-        return _used_up(payment, heard, charge)
+    if heard.says.uses_up_page and (charge.had_money or not heard.says.ends_page):
+        return _used_up(payment, heard, charge)  # a hold that ended gives no order up: it may be paid anew
     if not (ended_now and heard.says.ends_page) or charge.cancel_asked or charge.had_money or payment.paid_by:
         return payment
     page = payment.attempt(heard.attempt.number)

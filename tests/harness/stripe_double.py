@@ -135,10 +135,14 @@ class StripeDouble:
             refund["status"] = status
             self._tell("refund.failed" if status == "failed" else "refund.updated", refund)
 
-    def refunded_in_dashboard(self, intent_id: str, amount: int, status: str = "succeeded") -> str:
+    def refunded_in_dashboard(
+        self, intent_id: str, amount: int, status: str = "succeeded", *, refund_key: str | None = None
+    ) -> str:
         """Somebody gave money back by hand."""
         with self._lock:
-            return str(self._refund({"payment_intent": intent_id, "amount": str(amount)}, status)["id"])
+            metadata = {"refund_key": refund_key} if refund_key else {}
+            form = {"payment_intent": intent_id, "amount": str(amount), "metadata": metadata}
+            return str(self._refund(form, status)["id"])
 
     def disputed(self, intent_id: str, status: str = "needs_response", *, withdrawn: bool = True) -> str:
         """A bank's customer disputes the charge."""

@@ -110,7 +110,8 @@ def _standing(intent: Object, session: Object | None) -> tuple[Meaning, bool, bo
         return Signal.EXPIRED, True, False
     if page == "complete" and status == "requires_payment_method":
         return Signal.FAILED, False, True
-    return signal, False, page == "complete" and status == "canceled"
+    voided = page == "complete" and status == "canceled"
+    return signal, voided, voided
 
 
 def _live(about: Object) -> bool | None:
