@@ -2,14 +2,18 @@
 
 import pytest
 
-from payments_core_simulator.control_bodies import Transition, amount_sen, decode
+from payments_core_simulator.control_bodies import decode
 from payments_core_simulator.fault_rules import Cut, FaultPlan, ServerError, Timeout
 from payments_core_simulator.faults import CallFaults, Faults, NotificationFaults
+from payments_core_simulator.midtrans.control_bodies import Transition, amount_sen
+from payments_core_simulator.midtrans.simulator import CALLS
 from payments_core_simulator.refusals import Refusal
 
 
 def plan(json: str) -> Faults:
-    return Faults(decode(json.encode(), FaultPlan))
+    faults = Faults(CALLS)
+    faults.replace(decode(json.encode(), FaultPlan))
+    return faults
 
 
 def outcomes(faults: Faults, call: str = "status", times: int = 200) -> list[bool]:

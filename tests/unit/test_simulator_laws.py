@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from payments_core_simulator import moves
-from payments_core_simulator.channels import CHANNELS
-from payments_core_simulator.ledger import Ledger
+from payments_core_simulator.midtrans import moves
+from payments_core_simulator.midtrans.channels import CHANNELS
+from payments_core_simulator.midtrans.ledger import Ledger
+from payments_core_simulator.midtrans.values import PageRequest, Refund, Try
 from payments_core_simulator.refusals import Refusal
-from payments_core_simulator.values import PageRequest, Refund, Try
 
 ACTIONS = {"cancel": moves.cancel, "expire": moves.expire, "approve": moves.approve, "deny": moves.deny}
 ENDED = moves.ENDED_WITHOUT_MONEY | {"refund"}

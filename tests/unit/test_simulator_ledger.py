@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from payments_core_simulator import moves
-from payments_core_simulator.ledger import Ledger
-from payments_core_simulator.limits import TRANSACTIONS_PER_ORDER_MAX
+from payments_core_simulator.midtrans import moves
+from payments_core_simulator.midtrans.ledger import Ledger
+from payments_core_simulator.midtrans.limits import TRANSACTIONS_PER_ORDER_MAX
+from payments_core_simulator.midtrans.values import PageRequest, Refund, Transaction, Try
 from payments_core_simulator.refusals import Refusal, Why
-from payments_core_simulator.values import PageRequest, Refund, Transaction, Try
 
 NOW = datetime(2026, 5, 27, 7, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)

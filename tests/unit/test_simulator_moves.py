@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from payments_core_simulator import moves
-from payments_core_simulator.limits import REFUNDS_PER_TRANSACTION_MAX
+from payments_core_simulator.midtrans import moves
+from payments_core_simulator.midtrans.limits import REFUNDS_PER_TRANSACTION_MAX
+from payments_core_simulator.midtrans.values import Refund, Transaction
 from payments_core_simulator.refusals import Refusal, Why
-from payments_core_simulator.values import Refund, Transaction
 
 NOW = datetime(2026, 5, 27, 7, 30, tzinfo=UTC)
 GROSS = 10_000_000

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 from collections import defaultdict
+from collections.abc import Mapping
 
 import pytest
 
@@ -12,9 +13,11 @@ from payments_core_simulator.control_bodies import decode
 from payments_core_simulator.courier import Courier
 from payments_core_simulator.fault_rules import FaultPlan
 from payments_core_simulator.faults import Faults
-from payments_core_simulator.limits import RETRY_INTERVALS_S
-from payments_core_simulator.notifier import Notifier
-from payments_core_simulator.retry_table import TIMEOUT, UNREACHABLE, Answer, acknowledged, pause_s, retries_allowed
+from payments_core_simulator.midtrans.limits import RETRY_INTERVALS_S
+from payments_core_simulator.midtrans.retry_table import RETRIES as TABLE
+from payments_core_simulator.midtrans.simulator import CALLS, HABITS, message
+from payments_core_simulator.notifier import Message, Notifier
+from payments_core_simulator.retries import TIMEOUT, UNREACHABLE, Answer, acknowledged
 
 URL = "http://shop.example/notify"
 
@@ -29,7 +32,7 @@ class ScriptedCourier(Courier):
         # Released once for each delivery that began.
         self.began = asyncio.Semaphore(0)
 
-    async def post(self, url: str, body: bytes, timeout_s: float):  # noqa: ARG002 - the signature it stands in for
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float):  # noqa: ARG002 - the signature it stands in for
         status = json.loads(body)["transaction_status"]
         self.carried.append((url, status))
         self.began.release()
@@ -51,18 +54,18 @@ async def courier():
 
 @pytest.fixture
 async def faults():
-    return Faults()
+    return Faults(CALLS)
 
 
 @pytest.fixture
 async def notifier(courier: ScriptedCourier, faults: Faults):
-    made = Notifier(faults, 1_000_000.0, lambda: courier)
+    made = Notifier(faults, HABITS, 1_000_000.0, lambda _: courier)
     yield made
     await made.close()
 
 
-def body(status: str, order_id: str = "o-1") -> dict[str, object]:
-    return {"transaction_status": status, "order_id": order_id, "transaction_id": "t-1", "absent": None}
+def body(status: str, order_id: str = "o-1") -> Message:
+    return message({"transaction_status": status, "order_id": order_id, "transaction_id": "t-1", "absent": None})
 
 
 async def all_done(notifier: Notifier) -> None:
@@ -103,16 +106,16 @@ async def test_a_later_answer_replaces_what_an_earlier_one_permitted(notifier: N
 
 def test_pauses_are_the_published_ones_shifted_and_sped_up():
     chances = random.Random(1)  # noqa: S311 - a test's chance
-    pauses = [pause_s(0, RETRY_INTERVALS_S, 10.0, chances) for _ in range(1_000)]
+    pauses = [TABLE.pause_s(0, RETRY_INTERVALS_S, 10.0, chances) for _ in range(1_000)]
     assert 3.3 <= min(pauses) < 4.0
     assert 11.0 < max(pauses) <= 12.0
-    assert retries_allowed(TIMEOUT) == len(RETRY_INTERVALS_S)
+    assert TABLE.allowed(TIMEOUT) == len(RETRY_INTERVALS_S)
 
 
 async def test_null_properties_are_left_out(notifier: Notifier):
     notifier.send(body("pending"), [URL])
     await all_done(notifier)
-    assert "absent" not in json.loads(notifier.recent(1)[0].body)
+    assert "absent" not in json.loads(notifier.recent(1)[0].message.body)
 
 
 async def test_every_url_gets_every_event(notifier: Notifier, courier: ScriptedCourier):
@@ -172,7 +175,7 @@ async def test_a_duplicated_notification_is_the_same_bytes_again(
     notifier.send(body("pending"), [URL])
     await all_done(notifier)
     assert courier.statuses() == ["pending"] * 3
-    assert len({one.body for one in notifier.recent(9)}) == 1
+    assert len({one.message.body for one in notifier.recent(9)}) == 1
 
 
 async def test_a_dropped_notification_is_never_sent_and_says_so(

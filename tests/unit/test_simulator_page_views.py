@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from payments_core_simulator import moves, page_views
-from payments_core_simulator.page_choices import CHOICES, chosen, offered, outcome_when_paid
-from payments_core_simulator.values import Item, Page, PageRequest, Transaction
+from payments_core_simulator.midtrans import moves, page_views
+from payments_core_simulator.midtrans.page_choices import CHOICES, chosen, offered, outcome_when_paid
+from payments_core_simulator.midtrans.values import Item, Page, PageRequest, Transaction
 
 NOW = datetime(2026, 5, 27, 7, 30, tzinfo=UTC)
 REQUEST = PageRequest("o-1", 1_250_000, finish_url="https://shop.example/return?lang=id")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from payments_core_simulator.limits import SNAP_BODY_BYTES_MAX
+from payments_core_simulator.midtrans.limits import SNAP_BODY_BYTES_MAX
+from payments_core_simulator.midtrans.snap_request import read_snap_request
 from payments_core_simulator.refusals import Refusal, Why
-from payments_core_simulator.snap_request import read_snap_request
 
 
 def body(**changes: object) -> bytes:

@@ -6,11 +6,11 @@ from uuid import UUID
 import attrs
 import pytest
 
-from payments_core_simulator import moves, wire
-from payments_core_simulator.channel_fields import amount_text
-from payments_core_simulator.clock import iso_time, wire_time
-from payments_core_simulator.values import Refund, Transaction
-from payments_core_simulator.wire import Account, View
+from payments_core_simulator.midtrans import moves, wire
+from payments_core_simulator.midtrans.channel_fields import amount_text
+from payments_core_simulator.midtrans.times import iso_time, wire_time
+from payments_core_simulator.midtrans.values import Refund, Transaction
+from payments_core_simulator.midtrans.wire import Account, View
 
 NOW = datetime(2026, 5, 27, 7, 30, tzinfo=UTC)
 ACCOUNT = Account("SB-Mid-server-unit", "G000000000")

@@ -5,6 +5,7 @@ use cases once and hands them to route factories. A test makes its own container
 """
 
 from collections.abc import Mapping
+from inspect import isawaitable
 
 from dependency_injector import containers, providers
 
@@ -27,8 +28,9 @@ from payments_core_sqlalchemy.shares import SqlShares
 from payments_core_sqlalchemy.survey import SqlSurvey
 from payments_core_sqlalchemy.turns import SqlTurns
 from payments_core_sqlalchemy.watch import Watch
+from payments_core_stripe import StripeGateway
 
-__all__ = ["Container", "make_gateways"]
+__all__ = ["Container", "close_gateways", "make_gateways"]
 
 _ERRANDS_AT_ONCE = 64
 
@@ -38,7 +40,17 @@ def make_gateways(settings: Settings) -> Mapping[str, Gateway]:
     gateways: dict[str, Gateway] = {}
     if settings.midtrans is not None:
         gateways["midtrans"] = MidtransGateway(settings.midtrans)
+    if settings.stripe is not None:
+        gateways["stripe"] = StripeGateway(settings.stripe)
     return {name: LimitedGateway(gateway, CallBudget()) for name, gateway in gateways.items()}
+
+
+async def close_gateways(gateways: Mapping[str, Gateway]) -> None:
+    """Connections and threads are given back, of those gateways that own any."""
+    for gateway in gateways.values():
+        closing = getattr(gateway, "close", lambda: None)()
+        if isawaitable(closing):
+            await closing
 
 
 def _policy(settings: Settings) -> Policy:

@@ -7,7 +7,7 @@ most, and ends within the whole of it.
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from time import monotonic
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 from payments_core.errors import GatewayRefused, GatewayTimeout, GatewayUnavailable
 from payments_core.limits import RECOVERED_EVERY
@@ -19,19 +19,11 @@ from payments_core.policy import GatewayTraits
 from payments_core.ports import CaptureReply, Foreign, Gateway, Genuine, PageClosing, PageReply, RefundReply
 from payments_core_app.budget import CallBudget
 
-__all__ = ["Closable", "LimitedGateway"]
+__all__ = ["LimitedGateway"]
 
 Answer = TypeVar("Answer")
 
 _BUSY = "gateway_busy"
-
-
-@runtime_checkable
-class Closable(Protocol):
-    """Has connections to give back."""
-
-    def close(self) -> None:
-        """They are given back."""
 
 
 class LimitedGateway:
@@ -50,10 +42,10 @@ class LimitedGateway:
     def __repr__(self) -> str:
         return f"LimitedGateway({self.inner!r})"
 
-    def close(self) -> None:
-        """The gateway's connections are given back."""
-        if isinstance(self.inner, Closable):
-            self.inner.close()
+    def close(self) -> Awaitable[None] | None:
+        """The gateway's connections are given back, once what is returned was awaited."""
+        closing: Awaitable[None] | None = getattr(self.inner, "close", lambda: None)()
+        return closing
 
     # ── what asks nobody ──────────────────────────────────────────────────────────────────────────────────────────
     @property
@@ -95,9 +87,13 @@ class LimitedGateway:
         """As the gateway, in its turn."""
         return await self._in_turn(lambda: self.inner.close_page(attempt))
 
-    async def read(self, reference: str) -> Observation | None:
+    async def read(self, transaction_id: str) -> Observation | None:
         """As the gateway, in its turn."""
-        return await self._in_turn(lambda: self.inner.read(reference))
+        return await self._in_turn(lambda: self.inner.read(transaction_id))
+
+    async def read_page(self, attempt: Attempt) -> Observation | None:
+        """As the gateway, in its turn."""
+        return await self._in_turn(lambda: self.inner.read_page(attempt))
 
     async def cancel(self, transaction_id: str) -> None:
         """As the gateway, in its turn."""

@@ -1,10 +1,13 @@
-"""A stand-in for Midtrans: the wire of Snap and Core, signed notifications, a pay page, a ledger of what happened.
+"""Stand-ins for payment gateways: their wire, signed notifications, a pay page, a ledger of what happened.
 
-It imports nothing of the packages it is used to check.
+They import nothing of the packages they are used to check.
 """
 
 from .app import create_app
+from .midtrans import Settings as MidtransSettings
+from .midtrans import simulated_midtrans
 from .server import serve
-from .settings import Settings
+from .stripe import Settings as StripeSettings
+from .stripe import simulated_stripe
 
-__all__ = ["Settings", "create_app", "serve"]
+__all__ = ["MidtransSettings", "StripeSettings", "create_app", "serve", "simulated_midtrans", "simulated_stripe"]

@@ -1,4 +1,4 @@
-"""Puts the simulator together as one ASGI application."""
+"""Puts one simulated gateway together as an ASGI application."""
 
 import asyncio
 import logging
@@ -10,29 +10,33 @@ from litestar.exceptions import HTTPException
 from litestar.response import Response
 
 from .control import control_http_error, control_router
-from .core_api import core_http_error, core_routes
+from .documents import asset_routes
 from .gate import AnyRequest, to_response
 from .limits import REQUEST_BODY_BYTES_MAX, TICK_S
-from .pages import page_error, page_routes
 from .refusals import Refusal
-from .settings import Settings
-from .simulator import Simulator
-from .snap import snap_http_error, snap_routes
-from .wire_errors import Reply, control_refusal
+from .replies import Reply, control_refusal
+from .stage import SimulatedGateway, Stage
 
 log = logging.getLogger(__name__)
 
 
-def create_app(settings: Settings) -> Litestar:
-    """Return the application; its state lives in it and dies with it.
+def create_app(gateway: SimulatedGateway) -> Litestar:
+    """Return the application; its state lives in the stage and dies with it.
 
     It needs a running lifespan: the clock's own moves and the deliveries are tasks of it.
     """
-    simulator = Simulator(settings)
+
+    def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+        return to_response(_in_its_shape(gateway, request, error.status_code, error.detail))
+
+    def on_bug(request: AnyRequest, error: Exception) -> Response[bytes]:
+        log.error("a fault of the simulator itself, on %s", request.url.path, exc_info=error)
+        return to_response(_in_its_shape(gateway, request, 500, "a fault of the simulator itself; see its log"))
+
     return Litestar(
-        [*snap_routes(simulator), *core_routes(simulator), control_router(simulator), *page_routes(simulator)],
-        lifespan=[lambda _: _living(simulator)],
-        exception_handlers={Refusal: _on_refusal, HTTPException: _on_http_error, Exception: _on_bug},
+        [*gateway.routes, *asset_routes(), control_router(gateway.stage, gateway.levers)],
+        lifespan=[lambda _: _living(gateway.stage)],
+        exception_handlers={Refusal: _on_refusal, HTTPException: on_http_error, Exception: on_bug},
         request_max_body_size=REQUEST_BODY_BYTES_MAX,
         openapi_config=None,
         logging_config=None,
@@ -40,22 +44,22 @@ def create_app(settings: Settings) -> Litestar:
 
 
 @asynccontextmanager
-async def _living(simulator: Simulator) -> AsyncIterator[None]:
-    ticking = asyncio.create_task(_tick(simulator))
+async def _living(stage: Stage) -> AsyncIterator[None]:
+    ticking = asyncio.create_task(_tick(stage))
     try:
         yield
     finally:
         ticking.cancel()
         with suppress(asyncio.CancelledError):
             await ticking
-        await simulator.notifier.close()
+        await stage.notifier.close()
 
 
-async def _tick(simulator: Simulator) -> None:
+async def _tick(stage: Stage) -> None:
     """Let the clock do its moves also when nobody asks, so that an expiry is notified."""
     while True:
         await asyncio.sleep(TICK_S)
-        simulator.now()
+        stage.now()
 
 
 def _on_refusal(_: AnyRequest, refusal: Refusal) -> Response[bytes]:
@@ -63,21 +67,8 @@ def _on_refusal(_: AnyRequest, refusal: Refusal) -> Response[bytes]:
     return to_response(control_refusal(refusal))
 
 
-def _on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    return to_response(_in_its_shape(request, error.status_code, error.detail))
-
-
-def _on_bug(request: AnyRequest, error: Exception) -> Response[bytes]:
-    log.error("a fault of the simulator itself, on %s", request.url.path, exc_info=error)
-    return to_response(_in_its_shape(request, 500, "a fault of the simulator itself; see its log"))
-
-
-def _in_its_shape(request: AnyRequest, http_status: int, detail: str) -> Reply:
+def _in_its_shape(gateway: SimulatedGateway, request: AnyRequest, http_status: int, detail: str) -> Reply:
     path = request.url.path
-    if path.startswith("/v2/"):
-        return core_http_error(http_status)
-    if path.startswith("/snap/v1/"):
-        return snap_http_error(http_status)
-    if path.startswith("/_sim"):
-        return control_http_error(http_status, detail)
-    return page_error(http_status)
+    return (
+        control_http_error(http_status, detail) if path.startswith("/_sim") else gateway.http_error(path, http_status)
+    )

@@ -1,14 +1,11 @@
-"""The simulator's time: the system's, plus what a test has added; and how the wire writes it."""
+"""The simulator's time: the system's, plus what a test has added."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
 from .limits import CLOCK_AHEAD_MAX
 from .refusals import Refusal, Why
-
-# Midtrans writes its times in Asia/Jakarta, which has no daylight saving, and leaves the offset out.
-JAKARTA = timezone(timedelta(hours=7))
 
 
 @attrs.define
@@ -31,13 +28,3 @@ class Clock:
     def reset(self) -> None:
         """Return to the system's time."""
         self._ahead = timedelta(0)
-
-
-def wire_time(moment: datetime) -> str:
-    """Write a moment as the gateway does: GMT+7, no offset, whole seconds."""
-    return moment.astimezone(JAKARTA).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def iso_time(moment: datetime) -> str:
-    """Write a moment as the token cancel does, unlike every other call: UTC, ISO 8601, milliseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"

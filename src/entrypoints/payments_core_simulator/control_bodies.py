@@ -1,73 +1,22 @@
-"""The JSON that the control endpoints take; an unknown key or a wrong type is a clear error."""
+"""How the control endpoints read JSON; an unknown key or a wrong type is a clear error."""
 
-import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
-import attrs
 import msgspec
 from msgspec import Meta
 
-from .limits import CLOCK_AHEAD_MAX, GROSS_AMOUNT_RUPIAH_MAX
+from .limits import CLOCK_AHEAD_MAX
 from .refusals import Refusal, Why
-from .settings import CoreErrors, RepeatedRefundKey, Settings
-from .values import SEN_PER_RUPIAH
-
-_AMOUNT = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,2}))?")
-
-OutcomeWord = Literal[
-    "pending", "settlement", "capture", "challenge", "authorize", "deny", "expire", "cancel", "failure"
-]
-StatusWord = OutcomeWord | Literal["refund", "partial_refund", "chargeback", "partial_chargeback"]
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A body of a control endpoint."""
 
 
-class Pay(Body, frozen=True, kw_only=True):
-    """The buyer tries a payment method on the page of this order."""
-
-    order_id: str
-    payment_type: str
-    outcome: OutcomeWord
-    bank: str | None = None
-    store: str | None = None
-    notify: bool = True
-
-
-class Transition(Body, frozen=True, kw_only=True):
-    """A transaction moves to any word, with or without telling the merchant."""
-
-    transaction_id: str
-    to: StatusWord
-    amount: int | str | None = None
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")] | None = None
-    merchant_id: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
-    notify: bool = True
-
-
 class Advance(Body, frozen=True, kw_only=True):
     """The clock moves forward."""
 
     advance_s: Annotated[float, Meta(ge=0, le=CLOCK_AHEAD_MAX.total_seconds())]
-
-
-class Switches(Body, frozen=True, kw_only=True):
-    """Switches of the running simulator; absent ones stay."""
-
-    # An empty text sends notifications nowhere.
-    notify_url: Annotated[str, Meta(pattern="^(https?://.*)?$")] | None = None
-    core_errors: CoreErrors | None = None
-    repeated_refund_key: RepeatedRefundKey | None = None
-
-    def applied_to(self, settings: Settings) -> Settings:
-        """Return the settings with the named switches thrown."""
-        return attrs.evolve(
-            settings,
-            notify_url=settings.notify_url if self.notify_url is None else self.notify_url,
-            core_errors=self.core_errors or settings.core_errors,
-            repeated_refund_key=self.repeated_refund_key or settings.repeated_refund_key,
-        )
 
 
 Decoded = TypeVar("Decoded")
@@ -82,14 +31,3 @@ def decode(body: bytes, kind: type[Decoded]) -> Decoded:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
         raise Refusal(Why.INVALID, str(error)) from error
-
-
-def amount_sen(amount: int | str | None) -> int | None:
-    """Return an amount in sen: whole rupiah as an integer, or a decimal text such as "150000.01"."""
-    if amount is None:
-        return None
-    written = _AMOUNT.fullmatch(str(amount))
-    value = int(written[1]) * SEN_PER_RUPIAH + int((written[2] or "").ljust(2, "0")) if written else 0
-    if not 0 < value <= GROSS_AMOUNT_RUPIAH_MAX * SEN_PER_RUPIAH:
-        raise Refusal(Why.NONSENSE, 'amount: a positive integer or a text like "150000.00"')
-    return value

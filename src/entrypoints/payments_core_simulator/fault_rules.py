@@ -1,7 +1,8 @@
 """The JSON of `POST /_sim/faults`: one small class per kind of fault, so that a wrong key is an error with a place.
 
 Every rule fires with its `probability` (1 when absent), at most `count` times (for ever when absent).
-A rule for calls may name them in `calls`, a rule for notifications the transaction statuses in `statuses`.
+A rule for calls may name them in `calls`; a rule for notifications names in `statuses` the transaction statuses (of
+Midtrans) or the types of events (of Stripe).
 """
 
 from typing import Annotated, Literal
@@ -15,13 +16,12 @@ from .limits import (
     FAULT_WAIT_S_MAX,
     FAULTS_MAX,
     NOTIFICATION_TIMEOUT_S,
-    RETRY_INTERVALS_S,
+    RETRIES_MAX,
     SPEED_UP_MAX,
 )
 
-CallName = Literal[
-    "snap_create", "token_cancel", "token_expire", "status", "cancel", "expire", "refund", "capture", "approve", "deny"
-]
+# Which names exist is the gateway's to say; a plan that names another is refused.
+CallName = Annotated[str, Meta(max_length=50)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=FAULT_COUNT_MAX)]
 Seconds = Annotated[float, Meta(ge=0, le=FAULT_WAIT_S_MAX)]
@@ -106,6 +106,8 @@ class RateLimit(Outcome, frozen=True, tag="rate_limit", kw_only=True):
     """HTTP 429 in the product's own shape; the call takes no effect."""
 
     retry_after_s: Annotated[int, Meta(ge=0, le=3600)] = 1
+    # Stripe says 429 also when another request holds the same object.
+    code: Literal["rate_limit", "lock_timeout"] = "rate_limit"
 
 
 class NotificationRule(Rule, frozen=True, kw_only=True):
@@ -147,7 +149,7 @@ class Delivery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     speed_up: Annotated[float, Meta(ge=1, le=SPEED_UP_MAX)] | None = None
     timeout_s: Annotated[float, Meta(gt=0, le=NOTIFICATION_TIMEOUT_S)] = NOTIFICATION_TIMEOUT_S
-    intervals_s: Annotated[tuple[Interval, ...], Meta(min_length=5, max_length=5)] = RETRY_INTERVALS_S
+    intervals_s: Annotated[tuple[Interval, ...], Meta(min_length=RETRIES_MAX, max_length=RETRIES_MAX)] | None = None
 
 
 class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -19,6 +19,35 @@ from .fault_rules import (
     Reorder,
     StatusLag,
 )
+from .refusals import Refusal, Why
+
+
+@attrs.frozen
+class Calls:
+    """The calls of one gateway's API, and which of them a status lag or a bank's refusal can mean something for."""
+
+    names: frozenset[str]
+    lagging: frozenset[str] = frozenset()
+    refusable: frozenset[str] = frozenset()
+
+    def of(self, rule: CallRule) -> frozenset[str]:
+        """Return the calls this rule is about."""
+        named = self.names if rule.calls == "all" else frozenset(rule.calls)
+        if isinstance(rule, StatusLag):
+            return named & self.lagging
+        return named & self.refusable if isinstance(rule, BankRefusal) else named
+
+    def check(self, plan: FaultPlan) -> None:
+        """Refuse a plan with a rule that could never fire at this gateway."""
+        for number, rule in enumerate(plan.faults):
+            if not isinstance(rule, CallRule):
+                continue
+            unknown = frozenset(() if rule.calls == "all" else rule.calls) - self.names
+            if unknown:
+                known = ", ".join(sorted(self.names))
+                raise Refusal(Why.INVALID, f"$.faults[{number}].calls: no {', '.join(sorted(unknown))}; one of {known}")
+            if rule.calls == "all" and not self.of(rule):
+                raise Refusal(Why.INVALID, f"$.faults[{number}].kind: no call of this gateway has this fault")
 
 
 @attrs.frozen
@@ -61,11 +90,13 @@ class _Armed:
 class Faults:
     """The plan in effect."""
 
-    def __init__(self, plan: FaultPlan | None = None) -> None:
-        self.replace(plan or FaultPlan())
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self.replace(FaultPlan())
 
     def replace(self, plan: FaultPlan) -> None:
         """Put this plan in the place of the one before; its counts begin anew."""
+        self._calls.check(plan)
         self._plan = plan
         self._armed = [
             _Armed(rule, random.Random(f"{plan.seed}:{number}"))  # noqa: S311 - a replayable chance, not a secret
@@ -92,7 +123,7 @@ class Faults:
         drawn = CallFaults()
         for armed in self._armed:
             rule = armed.rule
-            if isinstance(rule, CallRule) and _concerns(rule, call):
+            if isinstance(rule, CallRule) and call in self._calls.of(rule):
                 drawn = _add_call_fault(drawn, rule, armed)
         return drawn
 
@@ -105,15 +136,6 @@ class Faults:
             if named and armed.fires():
                 drawn = _add_notification_fault(drawn, rule)
         return drawn
-
-
-def _concerns(rule: CallRule, call: str) -> bool:
-    """Tell whether the rule names this call and can mean something for it."""
-    if isinstance(rule, StatusLag) and call != "status":
-        return False
-    if isinstance(rule, BankRefusal) and call not in {"refund", "capture"}:
-        return False
-    return rule.calls == "all" or call in rule.calls
 
 
 def _add_call_fault(drawn: CallFaults, rule: CallRule, armed: _Armed) -> CallFaults:

@@ -14,8 +14,8 @@ from .connections import cut_connection
 from .fault_rules import Cut, EmptyBody, ErrorIn200, Html, LostAnswer, Outcome, RateLimit, ServerError, Timeout
 from .faults import CallFaults
 from .refusals import Refusal
-from .simulator import Simulator
-from .wire_errors import RATE_LIMITED, Reply
+from .replies import Reply
+from .stage import Stage
 
 AnyRequest = Request[Any, Any, Any]
 Act = Callable[[bytes, CallFaults], Reply]
@@ -25,40 +25,42 @@ _HTML = b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1><
 
 @attrs.frozen
 class Product:
-    """How Snap or Core words what is not about a transaction. `error` takes the HTTP status, the code and a text."""
+    """How one product of a gateway words what is not about a payment."""
 
-    unauthorized: Callable[[], Reply]
+    authentic: Callable[[AnyRequest], bool]
+    unauthorized: Callable[[AnyRequest], Reply]
     refusal: Callable[[Refusal], Reply]
-    error: Callable[[int, int, str], Reply]
-    internal_text: str
+    # Takes the HTTP status and the code inside the body; the two differ for an error inside HTTP 200.
+    broken: Callable[[int, int], Reply]
+    limited: Callable[[RateLimit], Reply]
+    # Refuses what is wrong with a request whatever it asks for.
+    check: Callable[[AnyRequest], None] = lambda _: None
 
 
 class Gate:
     """Answers the calls of one product."""
 
-    def __init__(self, simulator: Simulator, product: Product) -> None:
-        self._simulator = simulator
+    def __init__(self, stage: Stage, product: Product) -> None:
+        self._stage = stage
         self._product = product
 
     async def answer(self, request: AnyRequest, call: str, act: Act) -> Response[bytes]:
         """Return the answer to one call; `act` does it, unless a fault comes first."""
-        self._simulator.calls[call] += 1
+        self._stage.calls[call] += 1
         body = await request.body()
-        if not self._authentic(request):
-            return to_response(self._product.unauthorized())
-        drawn = self._simulator.faults.draw_call(call)
+        if not self._product.authentic(request):
+            return to_response(self._product.unauthorized(request))
+        try:
+            self._product.check(request)
+        except Refusal as refusal:
+            return to_response(self._product.refusal(refusal))
+        drawn = self._stage.faults.draw_call(call)
         await asyncio.sleep(drawn.latency_s)
         if drawn.outcome is None:
             return to_response(self._run(act, body, drawn))
         if isinstance(drawn.outcome, LostAnswer) and drawn.outcome.applied:
             self._run(act, body, drawn)
         return await self._replaced(request, drawn.outcome)
-
-    def _authentic(self, request: AnyRequest) -> bool:
-        key = self._simulator.settings.server_key
-        expected = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
-        given = request.headers.get("authorization", "")
-        return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
     def _run(self, act: Act, body: bytes, drawn: CallFaults) -> Reply:
         try:
@@ -76,14 +78,14 @@ class Gate:
     def _replacement(self, outcome: Outcome) -> Reply:
         match outcome:
             case ServerError():
-                return self._product.error(outcome.status, outcome.status, self._product.internal_text)
+                return self._product.broken(outcome.status, outcome.status)
             case Html():
                 return Reply(outcome.status, _HTML % (outcome.status, outcome.status), "text/html")
             case ErrorIn200():
-                return self._product.error(200, int(outcome.status_code), self._product.internal_text)
+                return self._product.broken(200, int(outcome.status_code))
             case RateLimit():
-                limited = self._product.error(429, 429, RATE_LIMITED)
-                return attrs.evolve(limited, headers={"Retry-After": str(outcome.retry_after_s)})
+                limited = self._product.limited(outcome)
+                return attrs.evolve(limited, headers={"Retry-After": str(outcome.retry_after_s), **limited.headers})
             case EmptyBody():
                 return Reply(200, b"")
             case _:
@@ -97,6 +99,13 @@ async def _hang(request: AnyRequest, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             while (await request.receive())["type"] != "http.disconnect":
                 pass
+
+
+def basic_key(request: AnyRequest, key: str) -> bool:
+    """Tell whether the caller sent this key as the user name of HTTP Basic."""
+    expected = "Basic " + base64.b64encode(f"{key}:".encode()).decode()
+    given = request.headers.get("authorization", "")
+    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
 
 
 def to_response(reply: Reply) -> Response[bytes]:

@@ -1,7 +1,7 @@
-"""Delivers notifications: in order for each order and receiver, again by the retry table, late or never by fault.
+"""Delivers notifications: again by the gateway's retry table, late or never by fault.
 
-In order means the first attempts: a delivery starts when the one before it was tried once. Retries, and deliveries a
-fault delays or holds back, are overtaken, as they are at the gateway.
+A gateway that keeps the order of an order's notifications keeps it for the first attempts: a delivery starts when the
+one before it was tried once. Retries, and deliveries a fault delays or holds back, are overtaken, as they are there.
 """
 
 import asyncio
@@ -9,30 +9,45 @@ import itertools
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 import msgspec
 
-from .channel_fields import Fields
 from .courier import Courier
 from .faults import Faults, NotificationFaults
 from .limits import DELIVERIES_IN_FLIGHT_MAX, DELIVERIES_WAITING_MAX, NOTIFICATION_LOG_MAX
-from .retry_table import Answer, acknowledged, pause_s, retries_allowed
+from .retries import Answer, RetryTable, acknowledged
 
 log = logging.getLogger(__name__)
 
 
-@attrs.define(eq=False)
-class Delivery:
-    """One body on its way to one URL."""
+@attrs.frozen
+class Message:
+    """What a merchant is told. `word` is what a rule about notifications names: a status, or the type of an event."""
 
-    number: int
-    url: str
     body: bytes
     order_id: str
     transaction_id: str
-    transaction_status: str
+    word: str
+
+
+@attrs.frozen
+class PostalHabits:
+    """How a gateway sends. `headers` is asked before every attempt, so that each can carry a signature of its own."""
+
+    retries: RetryTable
+    headers: Callable[[bytes], Mapping[str, str]]
+    in_order: bool
+
+
+@attrs.define(eq=False)
+class Delivery:
+    """One message on its way to one URL."""
+
+    number: int
+    url: str
+    message: Message
     attempts: int = 0
     last_answer: Answer | None = None
     state: str = "waiting"
@@ -43,8 +58,10 @@ class Delivery:
 
     def report(self) -> dict[str, object]:
         """Return the delivery as `/_sim/notifications` shows it."""
-        names = ("number", "url", "state", "attempts", "last_answer", "order_id", "transaction_id")
-        return {name: getattr(self, name) for name in names} | {"body": msgspec.Raw(self.body)}
+        told = self.message
+        names = ("number", "url", "state", "attempts", "last_answer")
+        about = {"order_id": told.order_id, "transaction_id": told.transaction_id, "body": msgspec.Raw(told.body)}
+        return {name: getattr(self, name) for name in names} | about
 
 
 @attrs.define
@@ -58,8 +75,15 @@ class _Lane:
 class Notifier:
     """Keeps every delivery until it is acknowledged or given up. `default_speed_up` counts when the plan names none."""
 
-    def __init__(self, faults: Faults, default_speed_up: float, courier: Callable[[], Courier] = Courier) -> None:
+    def __init__(
+        self,
+        faults: Faults,
+        habits: PostalHabits,
+        default_speed_up: float,
+        courier: Callable[[RetryTable], Courier] = Courier,
+    ) -> None:
         self._faults = faults
+        self._habits = habits
         self._default_speed_up = default_speed_up
         self._new_courier = courier
         self._courier: Courier | None = None
@@ -87,20 +111,15 @@ class Notifier:
 
     def recent(self, limit: int, order_id: str | None = None) -> list[Delivery]:
         """Return the newest deliveries, oldest first."""
-        chosen = [one for one in self._log if order_id is None or one.order_id == order_id]
+        chosen = [one for one in self._log if order_id is None or one.message.order_id == order_id]
         return chosen[-limit:]
 
-    def send(self, body: Fields, urls: Iterable[str]) -> None:
-        """Put one body on its way to each URL; a null property is left out, as the gateway does."""
-        present = {name: value for name, value in body.items() if value is not None}
-        raw = msgspec.json.encode(present)
+    def send(self, message: Message, urls: Iterable[str]) -> None:
+        """Put one message on its way to each URL."""
         for url in urls:
-            status = str(present["transaction_status"])
-            drawn = self._faults.draw_notification(status)
+            drawn = self._faults.draw_notification(message.word)
             for _ in range(1 + drawn.copies):
-                delivery = Delivery(
-                    next(self._numbers), url, raw, str(present["order_id"]), str(present["transaction_id"]), status
-                )
+                delivery = Delivery(next(self._numbers), url, message)
                 self._log.append(delivery)
                 self._start(delivery, drawn)
 
@@ -119,12 +138,12 @@ class Notifier:
 
     def _line_up(self, delivery: Delivery, drawn: NotificationFaults) -> Delivery | None:
         """Give the delivery its place in line, and return the one it waits for."""
-        lane = self._lanes.setdefault((delivery.url, delivery.order_id), _Lane())
+        lane = self._lanes.setdefault((delivery.url, delivery.message.order_id), _Lane())
         if drawn.held_s > 0:
             lane.held.append(delivery)
             return None
         delivery.holds, lane.held = lane.held, []
-        if drawn.delay_s > 0:
+        if drawn.delay_s > 0 or not self._habits.in_order:
             return None
         before, lane.last = lane.last, delivery
         return before
@@ -146,22 +165,27 @@ class Notifier:
             answer = await self._attempt(delivery)
             if acknowledged(answer):
                 return self._finish(delivery, "acknowledged", pending=-1)
-            if retry >= retries_allowed(answer):
+            if retry >= self._habits.retries.allowed(answer):
                 log.warning("notification %d given up after %s", delivery.number, answer)
                 return self._finish(delivery, "given_up", pending=-1)
-            plan = self._faults.delivery
-            speed_up = plan.speed_up or self._default_speed_up
-            await asyncio.sleep(pause_s(retry, plan.intervals_s, speed_up, self._chances))
+            await asyncio.sleep(self._pause_s(retry))
         return None
+
+    def _pause_s(self, retry: int) -> float:
+        plan, retries = self._faults.delivery, self._habits.retries
+        speed_up = plan.speed_up or self._default_speed_up
+        return retries.pause_s(retry, plan.intervals_s or retries.intervals_s, speed_up, self._chances)
 
     async def _attempt(self, delivery: Delivery) -> Answer:
         async with self._slots:
             if self._courier is None:
-                self._courier = self._new_courier()
+                self._courier = self._new_courier(self._habits.retries)
             if delivery.attempts == 0:
                 self._counts["sent"] += 1
             delivery.attempts += 1
-            answer = await self._courier.post(delivery.url, delivery.body, self._faults.delivery.timeout_s)
+            body = delivery.message.body
+            headers = self._habits.headers(body)
+            answer = await self._courier.post(delivery.url, body, headers, self._faults.delivery.timeout_s)
         delivery.last_answer = answer
         _mark_tried(delivery)
         return answer
@@ -172,7 +196,7 @@ class Notifier:
         self._counts["pending"] += pending
 
     def _leave_lane(self, delivery: Delivery) -> None:
-        key = (delivery.url, delivery.order_id)
+        key = (delivery.url, delivery.message.order_id)
         lane = self._lanes.get(key)
         if lane is None:
             return

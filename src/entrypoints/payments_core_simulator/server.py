@@ -2,42 +2,32 @@
 
 import socket
 import sys
+from collections.abc import Callable
 
 import uvicorn
 
 from .app import create_app
 from .connections import CuttableConnections
 from .limits import KEEP_ALIVE_S, SHUTDOWN_GRACE_S
-from .settings import CoreErrors, RepeatedRefundKey, Settings
+from .stage import SimulatedGateway
 
 DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 9001
 PORT_MAX = 65_535
 
 
 def serve(
+    build: Callable[[str], SimulatedGateway],
     *,
-    server_key: str,
     host: str = DEFAULT_HOST,
-    port: int = DEFAULT_PORT,
-    notify_url: str | None = None,
-    public_url: str | None = None,
-    merchant_id: str = "G000000000",
-    core_errors: CoreErrors = "http",
-    repeated_refund_key: RepeatedRefundKey = "replay",
-    notification_speed_up: float = 1.0,
+    port: int,
+    public_url: str = "",
     announce: bool = True,
 ) -> None:
-    """Serve the simulated Midtrans on `http://host:port` until Ctrl-C or SIGTERM; blocks.
+    """Serve a simulated gateway on `http://host:port` until Ctrl-C or SIGTERM; blocks.
 
-    `server_key` is the key clients authenticate with and notifications are signed with.
+    `build` gets the origin that buyers reach it by, `public_url` when one is given, and returns the gateway.
     `port` 0 takes a free one; the first line on standard output names it: `simulator ready at http://127.0.0.1:PORT`
     (`announce=False` leaves the line out).
-    `notify_url` is the webhook of the merchant; without it only URLs given in request headers are notified.
-    `public_url` is the origin put into `redirect_url` when buyers reach the simulator by another name.
-    `core_errors`: `http` answers 404, 406, 412 and 414 as HTTP codes, `body` inside HTTP 200.
-    `repeated_refund_key`: `replay` answers a used key as before, `406` refuses it.
-    `notification_speed_up` divides the retry intervals (2 min to 3.5 h).
 
     **Errors**: `ValueError` for a setting that makes no sense, `OSError` when the address is taken; nothing runs then.
     """
@@ -45,16 +35,8 @@ def serve(
         raise ValueError(f"port must be between 0 and {PORT_MAX}")
     listener = _listen(host, port)
     try:
-        settings = Settings(
-            server_key=server_key,
-            base_url=(public_url or _origin(listener)).rstrip("/"),
-            notify_url=notify_url or "",
-            merchant_id=merchant_id,
-            core_errors=core_errors,
-            repeated_refund_key=repeated_refund_key,
-            notification_speed_up=notification_speed_up,
-        )
-        _Server(settings, _origin(listener) if announce else "").run_on(listener)
+        gateway = build((public_url or _origin(listener)).rstrip("/"))
+        _Server(gateway, _origin(listener) if announce else "").run_on(listener)
     except KeyboardInterrupt:
         # uvicorn has shut down in order and passes the signal on; a stop that was asked for is no error.
         return
@@ -65,10 +47,10 @@ def serve(
 class _Server(uvicorn.Server):
     """uvicorn, saying where it listens once it does."""
 
-    def __init__(self, settings: Settings, origin: str) -> None:
+    def __init__(self, gateway: SimulatedGateway, origin: str) -> None:
         super().__init__(
             uvicorn.Config(
-                create_app(settings),
+                create_app(gateway),
                 http=CuttableConnections,
                 ws="none",
                 lifespan="on",

@@ -12,8 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import rich_click as click
 
 from payments_core.errors import PaymentsError
-from payments_core_app.container import Container
-from payments_core_app.limited import Closable
+from payments_core_app.container import Container, close_gateways
 from payments_core_app.logs import configure
 from payments_core_app.settings import Mode, Settings, SettingsError
 from payments_core_sqlalchemy import SqlStore
@@ -86,9 +85,7 @@ async def container_of(settings: Settings) -> AsyncIterator[Container]:
     try:
         yield container
     finally:
-        for gateway in container.gateways().values():
-            if isinstance(gateway, Closable):
-                gateway.close()
+        await close_gateways(container.gateways())
         store = container.store()
         if isinstance(store, SqlStore):
             await store.close()

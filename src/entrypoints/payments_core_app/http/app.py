@@ -11,7 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
 from payments_core_app.batcher import Batcher
-from payments_core_app.container import Container
+from payments_core_app.container import Container, close_gateways
 from payments_core_app.http.auth import Guards
 from payments_core_app.http.errors import handlers
 from payments_core_app.http.health import health_routes
@@ -23,7 +23,6 @@ from payments_core_app.http.pages import page_routes
 from payments_core_app.http.payments import payment_routes
 from payments_core_app.http.requests import Call, RequestMiddleware
 from payments_core_app.http.webhooks import webhook_routes
-from payments_core_app.limited import Closable
 from payments_core_app.logs import configure
 from payments_core_app.watching import DatabaseMetrics
 from payments_core_app.worker import SweepLoop
@@ -112,9 +111,7 @@ def _lifespan(
 
 
 async def _close(container: Container) -> None:
-    for gateway in container.gateways().values():
-        if isinstance(gateway, Closable):
-            gateway.close()
+    await close_gateways(container.gateways())
     store = container.store()
     if isinstance(store, SqlStore):
         await store.close()

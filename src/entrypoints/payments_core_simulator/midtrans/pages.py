@@ -3,32 +3,19 @@
 Whoever holds the token is the buyer. A forged form can at most make a fake buyer pay with fake money.
 """
 
-from urllib.parse import parse_qs
-
 from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Response
 
+from payments_core_simulator.documents import form_field, html_reply, page_error, see
+from payments_core_simulator.gate import AnyRequest, to_response
+from payments_core_simulator.refusals import Refusal, Why
+from payments_core_simulator.replies import Reply
+
 from . import moves, page_views
-from .gate import AnyRequest, to_response
-from .limits import FORM_FIELDS_MAX
 from .page_choices import chosen, outcome_when_paid
-from .refusals import Refusal, Why
 from .simulator import Simulator
 from .values import Page, Transaction
-from .wire_errors import Reply
-
-_HEADERS = {
-    # No script at all; styles only from the one file; forms only to this origin.
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    # The token in the address is the buyer's key to the page.
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 
 
 def page_routes(simulator: Simulator) -> list[HTTPRouteHandler]:
@@ -37,11 +24,7 @@ def page_routes(simulator: Simulator) -> list[HTTPRouteHandler]:
 
     @get("/")
     async def home() -> Response[bytes]:
-        return to_response(_html(200, page_views.home_page()))
-
-    @get("/snap/assets/simulator.css")
-    async def stylesheet() -> Response[bytes]:
-        return to_response(Reply(200, page_views.STYLESHEET, "text/css; charset=utf-8", {"Cache-Control": "no-cache"}))
+        return to_response(html_reply(200, page_views.home_page()))
 
     @get("/snap/v2/vtweb/{token:str}")
     async def show(token: str) -> Response[bytes]:
@@ -49,13 +32,13 @@ def page_routes(simulator: Simulator) -> list[HTTPRouteHandler]:
 
     @post("/snap/v2/vtweb/{token:str}/pay")
     async def pay(request: AnyRequest, token: str) -> Response[bytes]:
-        return to_response(buyer.pay(token, _field(await request.body(), "choice")))
+        return to_response(buyer.pay(token, form_field(await request.body(), "choice")))
 
     @post("/snap/v2/vtweb/{token:str}/transactions/{transaction_id:str}")
     async def step(request: AnyRequest, token: str, transaction_id: str) -> Response[bytes]:
-        return to_response(buyer.step(token, transaction_id, _field(await request.body(), "step")))
+        return to_response(buyer.step(token, transaction_id, form_field(await request.body(), "step")))
 
-    return [home, stylesheet, show, pay, step]
+    return [home, show, pay, step]
 
 
 class Buyer:
@@ -73,10 +56,10 @@ class Buyer:
         transactions = self._simulator.ledger.transactions(page)
         done = next((one for one in reversed(transactions) if _buyer_is_done(one)), None)
         if done is not None:
-            return _html(200, page_views.result_page(page, done))
+            return html_reply(200, page_views.result_page(page, done))
         if not page.open_at(now):
-            return _html(410, page_views.dead_page(page, transactions[-1] if transactions else None))
-        return _html(200, page_views.pay_page(page, transactions))
+            return html_reply(410, page_views.dead_page(page, transactions[-1] if transactions else None))
+        return html_reply(200, page_views.pay_page(page, transactions))
 
     def pay(self, token: str, value: str) -> Reply:
         """Try what the buyer chose."""
@@ -124,28 +107,5 @@ def _buyer_is_done(transaction: Transaction) -> bool:
     return transaction.status != "pending" and transaction.status not in moves.ENDED_WITHOUT_MONEY
 
 
-def page_error(http_status: int) -> Reply:
-    """Return a page that says what is wrong."""
-    title, text = {
-        404: ("No such page", "This payment page does not exist, or a newer one has taken its place."),
-        400: ("Not understood", "The page does not offer that choice. Go back and choose again."),
-        409: ("Too many tries", "This page has seen too many payments. Ask the shop for a new one."),
-    }.get(http_status, ("Not possible", "The simulator has no answer to this request."))
-    return _html(http_status, page_views.message_page(title, text))
-
-
-def _html(http_status: int, document: str) -> Reply:
-    return Reply(http_status, document.encode("utf-8", "replace"), "text/html; charset=utf-8", _HEADERS)
-
-
 def _see(token: str) -> Reply:
-    return Reply(303, b"", "text/html; charset=utf-8", {**_HEADERS, "Location": f"/snap/v2/vtweb/{token}"})
-
-
-def _field(body: bytes, name: str) -> str:
-    """Return a field of a submitted form, or nothing when the form is unreadable."""
-    try:
-        fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=FORM_FIELDS_MAX)
-    except ValueError:
-        return ""
-    return fields.get(name, [""])[0]
+    return see(f"/snap/v2/vtweb/{token}")

@@ -1,30 +1,13 @@
-"""Error bodies: Snap and Core each have their own shape, and so have the control endpoints."""
+"""Error bodies: Snap and Core each have their own shape."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import uuid4
 
-import attrs
-import msgspec
-
-from .refusals import Refusal, Why
+from payments_core_simulator.refusals import Refusal, Why
+from payments_core_simulator.replies import Reply, json_reply
 
 # Core codes that the published definitions list under HTTP 200: the switch `core_errors` decides how they travel.
 BUSINESS_CODES = frozenset({404, 406, 412, 414})
-
-
-@attrs.frozen
-class Reply:
-    """An HTTP answer before any fault has touched it."""
-
-    http_status: int
-    body: bytes
-    media_type: str = "application/json"
-    headers: Mapping[str, str] = attrs.field(factory=dict)
-
-
-def json_reply(http_status: int, body: object) -> Reply:
-    """Return a JSON answer."""
-    return Reply(http_status, msgspec.json.encode(body))
 
 
 # --- Snap ------------------------------------------------------------------------------------------------------------
@@ -88,19 +71,3 @@ def core_refusal(refusal: Refusal, *, errors_in_body: bool) -> Reply:
         return core_error(400, 400, CORE_INVALID, refusal.messages)
     code, message = _CORE[refusal.why]
     return core_error(200 if errors_in_body and code in BUSINESS_CODES else code, code, message)
-
-
-# --- control endpoints -----------------------------------------------------------------------------------------------
-
-_CONTROL_HTTP = {Why.PAGE_UNKNOWN: 404, Why.UNKNOWN_TRANSACTION: 404, Why.PAGE_DEAD: 409, Why.FULL: 409}
-
-
-def control_error(http_status: int, code: str, message: str) -> Reply:
-    """Return the error shape of `/_sim/`: a stable code and a sentence."""
-    return json_reply(http_status, {"error": {"code": code, "message": message}})
-
-
-def control_refusal(refusal: Refusal) -> Reply:
-    """Return our own words for a refusal."""
-    http_status = _CONTROL_HTTP.get(refusal.why, 400)
-    return control_error(http_status, refusal.why.name.lower(), "; ".join(refusal.messages))

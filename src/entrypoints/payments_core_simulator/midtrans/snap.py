@@ -4,25 +4,20 @@ from litestar import post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Response
 
-from .clock import iso_time
-from .faults import CallFaults
-from .gate import AnyRequest, Gate, Product
-from .refusals import Refusal, Why
+from payments_core_simulator.faults import CallFaults
+from payments_core_simulator.gate import AnyRequest, Gate, Product, basic_key
+from payments_core_simulator.refusals import Refusal, Why
+from payments_core_simulator.replies import Reply, json_reply
+
 from .simulator import Simulator
 from .snap_request import read_snap_request
-from .wire_errors import SNAP_INTERNAL, SNAP_UNAUTHORIZED, Reply, json_reply, snap_error, snap_refusal
-
-SNAP = Product(
-    unauthorized=lambda: snap_error(401, SNAP_UNAUTHORIZED),
-    refusal=snap_refusal,
-    error=lambda http_status, _, text: snap_error(http_status, [text]),
-    internal_text=SNAP_INTERNAL,
-)
+from .times import iso_time
+from .wire_errors import RATE_LIMITED, SNAP_INTERNAL, SNAP_UNAUTHORIZED, snap_error, snap_refusal
 
 
 def snap_routes(simulator: Simulator) -> list[HTTPRouteHandler]:
     """Return the handlers under `/snap/v1/transactions`."""
-    gate = Gate(simulator, SNAP)
+    gate = Gate(simulator, _product(simulator))
 
     @post("/snap/v1/transactions")
     async def create(request: AnyRequest) -> Response[bytes]:
@@ -46,6 +41,16 @@ def snap_routes(simulator: Simulator) -> list[HTTPRouteHandler]:
         return json_reply(200, {word: iso_time(simulator.ledger.close_page(token, now).cancelled_at or now)})
 
     return [create, cancel, expire]
+
+
+def _product(simulator: Simulator) -> Product:
+    return Product(
+        authentic=lambda request: basic_key(request, simulator.settings.server_key),
+        unauthorized=lambda _: snap_error(401, SNAP_UNAUTHORIZED),
+        refusal=snap_refusal,
+        broken=lambda http_status, _: snap_error(http_status, [SNAP_INTERNAL]),
+        limited=lambda _: snap_error(429, [RATE_LIMITED]),
+    )
 
 
 def snap_http_error(http_status: int) -> Reply:

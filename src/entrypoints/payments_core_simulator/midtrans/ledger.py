@@ -12,9 +12,10 @@ from uuid import UUID, uuid4
 
 import attrs
 
+from payments_core_simulator.refusals import Refusal, Why
+
 from . import moves
 from .channels import CHANNELS, Channel, is_bi_snap
-from .clock import JAKARTA
 from .limits import (
     CARD_PENDING_LIFE,
     ORDERS_MAX,
@@ -23,7 +24,7 @@ from .limits import (
     TRANSACTIONS_PER_ORDER_MAX,
     VERSIONS_PER_TRANSACTION_MAX,
 )
-from .refusals import Refusal, Why
+from .times import JAKARTA
 from .values import SEN_PER_RUPIAH, Page, PageRequest, Refund, Transaction, Try
 
 Move = Callable[[Transaction], Transaction]

@@ -1,33 +1,53 @@
-"""The simulated gateway as one object: the ledger with a clock, its notifications sent, its faults armed."""
+"""The simulated Midtrans as one object: the ledger with a clock, its notifications sent, its faults armed."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import uuid4
 
+import attrs
+import msgspec
+
+from payments_core_simulator.control_bodies import decode
+from payments_core_simulator.faults import Calls
+from payments_core_simulator.notifier import Message, PostalHabits
+from payments_core_simulator.stage import Stage
+
 from . import wire
-from .channel_fields import amount_text
-from .clock import Clock, wire_time
-from .fault_rules import FaultPlan
-from .faults import Faults
+from .channel_fields import Fields, amount_text
+from .control_bodies import Switches
 from .ledger import Ledger
-from .notifier import Notifier
+from .retry_table import RETRIES
 from .settings import Settings
+from .times import wire_time
 from .values import Page, Transaction
 
+CALLS = Calls(
+    names=frozenset(
+        {
+            "snap_create", "token_cancel", "token_expire",
+            "status", "cancel", "expire", "refund", "capture", "approve", "deny",
+        }
+    ),
+    lagging=frozenset({"status"}),
+    refusable=frozenset({"refund", "capture"}),
+)  # fmt: skip
 
-class Simulator:
-    """Everything the routes share. All of it lives in one event loop, so one call is one step."""
+
+def _headers(_: bytes) -> Mapping[str, str]:
+    return {"User-Agent": "Veritrans"}
+
+
+HABITS = PostalHabits(RETRIES, _headers, in_order=True)
+
+
+class Simulator(Stage):
+    """Everything the routes of Midtrans share."""
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(CALLS, HABITS, settings.notification_speed_up)
         self._started_with = settings
         self.settings = settings
-        self.clock = Clock()
         self.ledger = Ledger()
-        self.faults = Faults()
-        self.notifier = Notifier(self.faults, settings.notification_speed_up)
-        # Calls of the gateway's API as they arrived, the refused ones included.
-        self.calls: Counter[str] = Counter()
 
     def now(self) -> datetime:
         """Return the time, after everything the clock does by itself has been done and told."""
@@ -39,7 +59,10 @@ class Simulator:
         """Notify the merchant of each version of a transaction."""
         for version in versions:
             body = wire.notification(version, self.settings.account)
-            self.notifier.send(body, self._urls(self.ledger.page_by_order(version.order_id)))
+            self._send(body, self._urls(self.ledger.page_by_order(version.order_id)))
+
+    def _send(self, body: Fields, urls: Iterable[str]) -> None:
+        self.notifier.send(message(body), urls)
 
     def _urls(self, page: Page) -> Iterable[str]:
         if page.request.override_urls:
@@ -55,22 +78,19 @@ class Simulator:
         """Send what the dashboard's test button sends, and return it."""
         settings = self.settings
         body = wire.dashboard_probe(uuid4(), settings.account, wire_time(self.now()))
-        self.notifier.send(body, (settings.notify_url,) if settings.notify_url else ())
+        self._send(body, (settings.notify_url,) if settings.notify_url else ())
         return body
 
-    def plan_faults(self, plan: FaultPlan) -> None:
-        """Put this plan in the place of the one before."""
-        self.faults.replace(plan)
-        self.notifier.reseed()
+    def throw_switches(self, body: bytes) -> dict[str, object]:
+        """Change the switches the body names, and return all of them without the key."""
+        self.settings = decode(body, Switches).applied_to(self.settings)
+        return attrs.asdict(self.settings, filter=lambda field, _: field.name != "server_key")
 
     def reset(self) -> None:
-        """Return to the state of the start: no data, no faults, no clock moved, the switches as started."""
+        """Return to the state of the start."""
         self.settings = self._started_with
-        self.clock.reset()
         self.ledger.clear()
-        self.plan_faults(FaultPlan())
-        self.notifier.reset()
-        self.calls.clear()
+        super().reset()
 
     def report(self) -> dict[str, object]:
         """Return the ledger as `/_sim/ledger` shows it: what really happened."""
@@ -85,6 +105,15 @@ class Simulator:
             "page": "open" if page.open_at(now) else "dead",
             "transactions": [_transaction_report(one) for one in self.ledger.transactions(page)],
         }
+
+
+def message(body: Fields) -> Message:
+    """Return a notification's bytes; a null property is left out, as the gateway does."""
+    present = {name: value for name, value in body.items() if value is not None}
+    order_id, transaction_id, status = (
+        str(present[name]) for name in ("order_id", "transaction_id", "transaction_status")
+    )
+    return Message(msgspec.json.encode(present), order_id, transaction_id, status)
 
 
 def _transaction_report(transaction: Transaction) -> dict[str, object]:

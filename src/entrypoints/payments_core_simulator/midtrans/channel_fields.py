@@ -6,8 +6,8 @@ transaction says the same.
 
 import hashlib
 
-from .clock import wire_time
 from .moves import CAPTURING, CHARGING_BACK, REFUNDING
+from .times import wire_time
 from .values import SEN_PER_RUPIAH, Transaction
 
 Fields = dict[str, object]

@@ -8,16 +8,18 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Response
 
+from payments_core_simulator.faults import CallFaults
+from payments_core_simulator.gate import AnyRequest, Gate, Product, basic_key
+from payments_core_simulator.refusals import Refusal, Why
+from payments_core_simulator.replies import Reply, json_reply
+
 from . import moves, wire
-from .faults import CallFaults
-from .gate import AnyRequest, Gate, Product
 from .ledger import Move
 from .limits import REASON_CHARS_MAX, REFUND_KEY_CHARS_MAX
-from .refusals import Refusal, Why
 from .simulator import Simulator
 from .snap_request import Json, read_object
 from .values import SEN_PER_RUPIAH, Refund
-from .wire_errors import CORE_INTERNAL, CORE_UNAUTHORIZED, Reply, core_error, core_refusal, json_reply
+from .wire_errors import CORE_INTERNAL, CORE_UNAUTHORIZED, RATE_LIMITED, core_error, core_refusal
 
 _REFUND_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{REFUND_KEY_CHARS_MAX}}}")
 # More digits than any amount has, and few enough to turn into a number.
@@ -72,10 +74,11 @@ def core_http_error(http_status: int) -> Reply:
 
 def _product(simulator: Simulator) -> Product:
     return Product(
-        unauthorized=lambda: core_error(401, 401, CORE_UNAUTHORIZED),
+        authentic=lambda request: basic_key(request, simulator.settings.server_key),
+        unauthorized=lambda _: core_error(401, 401, CORE_UNAUTHORIZED),
         refusal=lambda refusal: core_refusal(refusal, errors_in_body=simulator.settings.core_errors == "body"),
-        error=core_error,
-        internal_text=CORE_INTERNAL,
+        broken=lambda http_status, code: core_error(http_status, code, CORE_INTERNAL),
+        limited=lambda _: core_error(429, 429, RATE_LIMITED),
     )
 
 

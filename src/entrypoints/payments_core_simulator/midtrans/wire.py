@@ -8,7 +8,7 @@ import attrs
 
 from .channel_fields import Fields, amount_text, channel_fields, has_fraud_status
 from .channels import is_bi_snap
-from .clock import wire_time
+from .times import wire_time
 from .values import Refund, Transaction
 
 NOTIFICATION_MESSAGE = "midtrans payment notification"

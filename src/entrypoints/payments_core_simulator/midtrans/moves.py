@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from payments_core_simulator.refusals import Refusal, Why
+
 from .channels import CHANNELS
-from .clock import JAKARTA
 from .limits import AUTHORIZATION_LIFE, CARD_BATCH_HOUR, REFUND_KEY_LIFE, REFUNDS_PER_TRANSACTION_MAX
-from .refusals import Refusal, Why
+from .times import JAKARTA
 from .values import Refund, Transaction
 
 ENDED_WITHOUT_MONEY = frozenset({"deny", "cancel", "expire", "failure"})

@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
-from importlib.resources import files
-from string import Template
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from payments_core_simulator.documents import frame, message_page, verdict
 
 from . import wire
 from .channel_fields import channel_fields
-from .clock import JAKARTA
 from .moves import ENDED_WITHOUT_MONEY
 from .page_choices import Choice, offered
+from .times import JAKARTA
 from .values import Item, Page, Transaction
-
-_STATIC = files(__package__) / "static"
-_FRAME = Template((_STATIC / "page.html").read_text("utf-8"))
-STYLESHEET = (_STATIC / "simulator.css").read_bytes()
 
 # A short list is shown at once; a long one waits behind its summary, so that the methods stay in sight.
 _ITEMS_SHOWN_MAX = 4
@@ -50,16 +46,6 @@ _RESULTS = {
 # --- whole pages -----------------------------------------------------------------------------------------------------
 
 
-def frame(title: str, content: str) -> str:
-    """Return a whole document; `content` is HTML, `title` is text."""
-    return _FRAME.substitute(title=escape(title), content=content)
-
-
-def message_page(title: str, text: str) -> str:
-    """Return a page that only says something."""
-    return frame(title, f"<section><h1>{escape(title)}</h1><p>{escape(text)}</p></section>")
-
-
 def home_page() -> str:
     """Return what a person sees who opens the origin itself."""
     text = "This server stands in for Midtrans Snap and Core. A payment page opens from the link a shop gives you."
@@ -72,7 +58,7 @@ def dead_page(page: Page, newest: Transaction | None) -> str:
         text = "The merchant closed this payment page. It takes no more payments."
     else:
         text = f"This payment page expired on {_when(page.ends_at)}. It takes no more payments."
-    return frame("Page closed", _order(page, _verdict("closed", "Page closed", text)) + _back(page, newest))
+    return frame("Page closed", _order(page, verdict("closed", "Page closed", text)) + _back(page, newest))
 
 
 def result_page(page: Page, paid: Transaction) -> str:
@@ -81,7 +67,7 @@ def result_page(page: Page, paid: Transaction) -> str:
     title, text = _RESULTS.get(key, ("Payment closed", f"The payment now stands at: {paid.status}."))
     state = "good" if paid.captured_sen > 0 or key == "authorize" else "review"
     paid_with = f"{text} Paid with {method_name(paid)}." if state == "good" else text
-    return frame(title, _order(page, _verdict(state, title, paid_with)) + _back(page, paid, primary=True))
+    return frame(title, _order(page, verdict(state, title, paid_with)) + _back(page, paid, primary=True))
 
 
 def pay_page(page: Page, transactions: Sequence[Transaction]) -> str:
@@ -122,10 +108,6 @@ def _items(page: Page) -> str:
 def _item_row(item: Item) -> str:
     each = f" <span class=quiet>{item.quantity} &times; {rupiah(item.price)}</span>" if item.quantity > 1 else ""
     return f"<tr><td>{escape(item.name)}{each}<td class=number>{rupiah(item.price * item.quantity)}</tr>"
-
-
-def _verdict(state: str, title: str, text: str) -> str:
-    return f"<div class='verdict {state}'><h2>{escape(title)}</h2><p>{escape(text)}</p></div>"
 
 
 def _waiting(page: Page, pending: Transaction) -> str:

@@ -4,15 +4,12 @@ from typing import Literal
 
 import attrs
 
+from payments_core_simulator.stage import http_url
+
 from .wire import Account
 
 CoreErrors = Literal["http", "body"]
 RepeatedRefundKey = Literal["replay", "406"]
-
-
-def _http_url(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValueError(f"{attribute.name} must be an http or https URL")
 
 
 def _usable_key(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
@@ -26,8 +23,8 @@ class Settings:
 
     # Never in a repr, so never in a log.
     server_key: str = attrs.field(validator=_usable_key, repr=False)
-    base_url: str = attrs.field(validator=_http_url)
-    notify_url: str = attrs.field(default="", validator=_http_url)
+    base_url: str = attrs.field(validator=http_url)
+    notify_url: str = attrs.field(default="", validator=http_url)
     merchant_id: str = "G000000000"
     # Whether 404, 406, 412 and 414 of the Core API are HTTP codes or travel inside HTTP 200; both have been seen.
     core_errors: CoreErrors = attrs.field(default="http", validator=attrs.validators.in_(("http", "body")))

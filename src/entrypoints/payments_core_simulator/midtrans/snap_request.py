@@ -7,6 +7,8 @@ from typing import TypeGuard
 
 import msgspec
 
+from payments_core_simulator.refusals import Refusal, Why
+
 from .limits import (
     CUSTOM_FIELD_CHARS_MAX,
     CUSTOMER_TEXT_CHARS_MAX,
@@ -20,7 +22,6 @@ from .limits import (
     PAGE_EXPIRY_MIN,
     SNAP_BODY_BYTES_MAX,
 )
-from .refusals import Refusal, Why
 from .values import Item, PageRequest
 
 _ORDER_ID = re.compile(r"[A-Za-z0-9_~.-]+")
