@@ -10,13 +10,23 @@ import attrs
 
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews
-from payments_core.payment import Attempt, Charge, Decline
-from payments_core.states import MONEY, CaseKind, ChargeState, Signal
+from payments_core.payment import Attempt, Charge, Decline, Payment
+from payments_core.states import LIVE, MONEY, CaseKind, ChargeState, Signal
 
-__all__ = ["after_message", "compare", "money_news"]
+__all__ = ["after_message", "attempt_of", "compare", "money_news"]
 
 _DECLINED = frozenset({ChargeState.DENIED, ChargeState.FAILED})
 _SPEAKS_OF_MONEY = frozenset({Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED})
+
+
+def attempt_of(payment: Payment, message: Observation) -> Attempt | None:
+    """The attempt this message is about: the one it names, or that of the transaction it names without any order."""
+    if message.provider_order_id is None:
+        charge = payment.charge(message.transaction_id)
+        attempt = payment.attempt(charge.attempt) if charge else None
+    else:
+        attempt = payment.attempt_named(message.provider_order_id)
+    return attempt if attempt is not None and attempt.provider == message.provider else None
 
 
 def compare(attempt: Attempt, charge: Charge | None, message: Observation) -> frozenset[CaseKind]:
@@ -60,6 +70,7 @@ def after_message(
     was = charge or _blank(attempt, message)
     if to is ChargeState.REVERSED and was.cancel_asked and message.meaning is Signal.CANCELLED:
         return attrs.evolve(was, refunded_minor=was.captured_minor)
+    disputed = by_reading and message.dispute is not None
     amount = message.amount or was.amount
     moved = attrs.evolve(
         was,
@@ -75,7 +86,7 @@ def after_message(
         decline=_decline(was, to, message, now),
         authorized_minor=amount.amount_minor if to is ChargeState.AUTHORIZED else was.authorized_minor,
     )
-    return _with_amounts(moved, was, message, to)
+    return _with_amounts(moved, was, message, to, disputed=disputed)
 
 
 def _faults(was: Charge, attempt: Attempt, charge: Charge | None, message: Observation) -> frozenset[CaseKind]:
@@ -98,14 +109,15 @@ def _blank(attempt: Attempt, message: Observation) -> Charge:
     )
 
 
-def _with_amounts(moved: Charge, was: Charge, message: Observation, to: ChargeState) -> Charge:
+def _with_amounts(moved: Charge, was: Charge, message: Observation, to: ChargeState, *, disputed: bool) -> Charge:
+    """`disputed`: the gateway was asked and says what is charged back now, which may be less than before."""
     if to in MONEY:
         taken = was.captured_minor if was.state in MONEY and message.amount is None else moved.amount.amount_minor
         moved = attrs.evolve(moved, captured_minor=taken, reversed_minor=0)
         return attrs.evolve(
             moved,
             refunded_minor=_refunded(moved, message),
-            charged_back_minor=_charged_back(moved, message),
+            charged_back_minor=_now_charged_back(message) if disputed else _charged_back(moved, message),
             charged_back_unknown=moved.charged_back_unknown or message.charged_back_unknown,
         )
     if to is ChargeState.REVERSED:
@@ -130,6 +142,10 @@ def _charged_back(charge: Charge, message: Observation) -> int:
     return max(charge.charged_back_minor, message.charged_back.amount_minor if message.charged_back else 0)
 
 
+def _now_charged_back(message: Observation) -> int:
+    return message.charged_back.amount_minor if message.charged_back else 0
+
+
 def _first_dated(was: Charge, to: ChargeState, message: Observation) -> datetime | None:
     """When the gateway dates the money; the first date stays."""
     if to not in MONEY or (was.state in MONEY and was.occurred_at is not None):
@@ -138,9 +154,14 @@ def _first_dated(was: Charge, to: ChargeState, message: Observation) -> datetime
 
 
 def _decline(was: Charge, to: ChargeState, message: Observation, now: datetime) -> Decline | None:
-    if to not in _DECLINED or was.decline is not None:
-        return was.decline
-    return Decline(message.decline_code or to.value, message.method or was.method, now)
+    """The refusal seen last. A charge that ends has one; on one that lives, a buyer may be refused again and again."""
+    if to in _DECLINED and was.decline is None:
+        return Decline(message.decline_code or to.value, message.method or was.method, now)
+    code, known = message.decline_code, was.decline
+    at = message.occurred_at or now
+    if code is None or to not in LIVE or (known is not None and (code == known.code or at <= known.at)):
+        return known
+    return Decline(code, message.method or was.method, at)
 
 
 def money_news(charge: Charge, message: Observation) -> bool:

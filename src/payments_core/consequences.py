@@ -5,7 +5,7 @@ which other page must be closed, which case opens, whether the payment is given 
 It is pure, and idempotent: what has followed already does not follow again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 import attrs
@@ -16,6 +16,7 @@ from payments_core.payment import (
     Attempt,
     AttemptState,
     Case,
+    CaseDecision,
     Charge,
     ChargeDue,
     Closed,
@@ -28,6 +29,7 @@ from payments_core.states import CaseKind, ChargeState
 __all__ = [
     "STOCK_RELEASED",
     "begin_closing",
+    "close_cases",
     "follow",
     "late_charge",
     "lost_its_stock",
@@ -87,6 +89,15 @@ def open_case(
         evidence=dict(evidence),
     )
     return attrs.evolve(payment, cases=(*payment.cases, case))
+
+
+def close_cases(payment: Payment, kinds: Collection[CaseKind], transaction_id: str, why: str, now: datetime) -> Payment:
+    """The payment with these cases of a charge closed by its gateway: what a person should have decided is over."""
+    for case in payment.open_cases:
+        if case.kind in kinds and case.transaction_id == transaction_id:
+            over = attrs.evolve(case, decision=CaseDecision.DISMISS, decided_by="gateway", decided_at=now, note=why)
+            payment = payment.with_case(over)
+    return payment
 
 
 def late_charge(payment: Payment) -> Charge | None:

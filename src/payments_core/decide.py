@@ -8,18 +8,19 @@ One message walks one way: find the attempt it names, find its charge, look the 
 agree, then let `consequences.follow` bring the payment to rest.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from enum import Enum
 
 import attrs
 
-from payments_core.charges import after_message, compare, money_news
-from payments_core.consequences import begin_closing, follow, open_case
+from payments_core.charges import after_message, attempt_of, compare, money_news
+from payments_core.consequences import begin_closing, close_cases, follow, open_case
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
-from payments_core.observations import Nothing, Observation, Unknown
+from payments_core.observations import DisputeNews, Nothing, Observation, Unknown
 from payments_core.operations import wish_done
 from payments_core.payment import Attempt, Charge, ChargeDue, CloseReason, Payment
-from payments_core.returns import hear_refunds
+from payments_core.returns import hear_refunds, refund_news, told_minor
 from payments_core.states import (
     ENDED,
     MONEY,
@@ -28,6 +29,7 @@ from payments_core.states import (
     ChargeState,
     Confirm,
     Contradict,
+    HintRule,
     Keep,
     Move,
     ReadingRule,
@@ -46,11 +48,6 @@ __all__ = [
     "recheck_again",
     "still_wants",
 ]
-
-
-_SIGNED = frozenset({CaseKind.AMOUNT_MISMATCH})
-"""What a hint alone may call a person for. Midtrans signs the amount, and neither currency nor merchant: a stranger who
-rewrites those would keep a buyer from paying, so the gateway's answer says whether they differ."""
 
 
 class Verdict(Enum):
@@ -129,18 +126,30 @@ class _Heard:
 
 
 # ── hints ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def decide_hint(payment: Payment, hint: Observation, *, confirm: Confirm, now: datetime) -> HintDecision:
-    """What a genuine notification does to the payment: the table's word, or a question to the gateway."""
-    attempt = payment.attempt_named(hint.provider_order_id)
+def decide_hint(
+    payment: Payment,
+    hint: Observation,
+    *,
+    confirm: Confirm,
+    signed: Collection[CaseKind] = (CaseKind.AMOUNT_MISMATCH,),
+    now: datetime,
+) -> HintDecision:
+    """What a genuine notification does to the payment: the table's word, or a question to the gateway.
+
+    `signed` is what a hint alone may call a person for: where a stranger could rewrite a currency or a merchant under a
+    true signature, a case opened for it would keep a buyer from paying, so the gateway's answer says if it differs.
+    """
+    attempt = attempt_of(payment, hint)
     if attempt is None:
         return HintDecision(payment, Verdict.UNMATCHED, "no such attempt")
     if isinstance(hint.meaning, Unknown):
         return HintDecision(payment, Verdict.STALE, "unknown status word")
+    if not hint.transaction_id:
+        return _about_the_page(payment, attempt, hint, now)
     heard = _Heard(attempt, payment.charge(hint.transaction_id), hint, now)
     if faults := compare(attempt, heard.charge, hint):
-        return _ask(follow(_open_mismatches(payment, heard, faults & _SIGNED), now))
-    rule = hint_rule(heard.state, hint.meaning, confirm) if isinstance(hint.meaning, Signal) else Keep()
-    match rule:
+        return _ask(follow(_open_mismatches(payment, heard, faults.intersection(signed)), now))
+    match _rule(heard, confirm):
         case Ask():
             return _ask(payment)
         case Move(to) if _is_one_too_many(payment, heard.charge, to):
@@ -152,15 +161,43 @@ def decide_hint(payment: Payment, hint: Observation, *, confirm: Confirm, now: d
             return _by_its_money(payment, heard, confirm)
 
 
-def _by_its_money(payment: Payment, heard: _Heard, confirm: Confirm) -> HintDecision:
-    """The state stays; the hint may still bring a refund or a charge-back."""
+def _rule(heard: _Heard, confirm: Confirm) -> HintRule:
+    """The table's word; what says nothing of a charge keeps it; the end of a page is believed on a reading only."""
     hint = heard.says
-    if heard.charge is None or not money_news(heard.charge, hint):
+    if not isinstance(hint.meaning, Signal):
+        return Keep()
+    rule = hint_rule(heard.state, hint.meaning, confirm)
+    return Ask() if isinstance(rule, Move) and (hint.ends_page or hint.uses_up_page) else rule
+
+
+def _about_the_page(payment: Payment, attempt: Attempt, hint: Observation, now: datetime) -> HintDecision:
+    """A page that is said to have ended is asked about; nobody has tried to pay on it, so no charge changes."""
+    if not hint.ends_page or not attempt.is_payable or attempt.closing is not None:
         return HintDecision(payment, Verdict.STALE, "nothing new")
+    doubted = attrs.evolve(attempt, doubt=CloseReason.EXPIRED, check_at=now + LEASE, checks=0)
+    return HintDecision(payment.with_attempt(doubted), Verdict.APPLIED, "the page is asked about")
+
+
+def _by_its_money(payment: Payment, heard: _Heard, confirm: Confirm) -> HintDecision:
+    """The state stays; the hint may still bring a refund, a charge-back, a dispute, or why the buyer was declined.
+
+    What moves money of a charge that we do not know to have any is asked about, and so is every dispute: what it took
+    or gave back is told by several messages in any order.
+    """
+    hint, charge = heard.says, heard.charge
+    about_money = bool(hint.refunds) or hint.dispute is not None
+    if hint.dispute is not None or (about_money and (charge is None or not charge.has_money)):
+        return _ask(payment)
+    if charge is None:
+        return HintDecision(payment, Verdict.STALE, "nothing new")
+    changed = heard.as_hint(heard.state)
+    if not (money_news(charge, hint) or refund_news(payment, hint)):
+        if changed.decline == charge.decline:
+            return HintDecision(payment, Verdict.STALE, "nothing new")
+        return HintDecision(follow(payment.with_charge(changed), heard.now), Verdict.APPLIED, "a try was declined")
     if confirm is Confirm.ALWAYS or hint.refunded_unknown or hint.charged_back_unknown:
         return _ask(payment)
-    changed = _heard_of(payment, heard.as_hint(heard.state), hint, heard.now)
-    return HintDecision(changed, Verdict.APPLIED, "money given back")
+    return HintDecision(_heard_of(payment, changed, hint, heard.now), Verdict.APPLIED, "money given back")
 
 
 def _heard_of(payment: Payment, charge: Charge, hint: Observation, now: datetime) -> Payment:
@@ -189,6 +226,12 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
     rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)
     if hint.refunded_unknown and _is_a_case(payment, CaseKind.REFUND_UNKNOWN, charge):
         hint = attrs.evolve(hint, refunded_unknown=False)
+    if (
+        hint.refunded_unknown
+        and hint.refunded
+        and told_minor(payment, charge.transaction_id) >= hint.refunded.amount_minor
+    ):
+        hint = attrs.evolve(hint, refunded_unknown=False, refunded=None, refunded_all=False)
     return not isinstance(rule, Keep) or money_news(charge, hint)
 
 
@@ -245,7 +288,22 @@ def _accept(payment: Payment, heard: _Heard, to: ChargeState, reading: Reading, 
     if heard.says.refunded_unknown and charge.has_money and charge.refunded_minor == 0:
         evidence = {"status": _word(heard.says), "why": "some of it was given back, and nobody says how much"}
         payment = open_case(payment, CaseKind.REFUND_UNKNOWN, charge.transaction_id, heard.now, evidence)
+    payment = _hear_a_dispute(payment, heard, charge)
     return _doubt_the_page(payment, heard, charge)
+
+
+def _hear_a_dispute(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
+    """An open one is a person's case; its gateway closes the case when it is decided, or was only a question."""
+    dispute = heard.says.dispute
+    if dispute is None:
+        return payment
+    if dispute.news in (DisputeNews.OPENED, DisputeNews.WITHDRAWN):
+        evidence = {"disputed": str(dispute.amount) if dispute.amount else "nobody says how much"}
+        return open_case(payment, CaseKind.DISPUTE_OPEN, charge.transaction_id, heard.now, evidence)
+    over = {CaseKind.DISPUTE_OPEN}
+    if charge.charged_back_minor == 0:
+        over.add(CaseKind.CHARGED_BACK)
+    return close_cases(payment, over, charge.transaction_id, f"the dispute is over: {dispute.news.value}", heard.now)
 
 
 def _when_to_ask_again(charge: Charge, heard: _Heard, reading: Reading, lag: timedelta) -> Charge:
@@ -309,6 +367,8 @@ def _doubt_the_page(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
     Not when we asked for the ending ourselves, when money was ever seen on it, or when the order is paid.
     """
     ended_now = charge.state in ENDED and charge.state is not heard.state
+    if heard.says.uses_up_page and (charge.had_money or not heard.says.ends_page):
+        return _used_up(payment, heard, charge)  # a hold that ended gives no order up: it may be paid anew
     if not (ended_now and heard.says.ends_page) or charge.cancel_asked or charge.had_money or payment.paid_by:
         return payment
     page = payment.attempt(heard.attempt.number)
@@ -318,11 +378,25 @@ def _doubt_the_page(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
     return payment.with_attempt(attrs.evolve(page, doubt=reason, check_at=heard.now + LEASE, checks=0))
 
 
+def _used_up(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
+    """The page took its one try, which came to nothing: it is closed, and the order may be paid on another."""
+    page = payment.attempt(heard.attempt.number)
+    if not page.is_payable or page.closing is not None or payment.paid_by is not None or charge.state not in ENDED:
+        return payment
+    return payment.with_attempt(begin_closing(page, CloseReason.USED_UP, "gateway", heard.now))
+
+
 def _settle_doubt(payment: Payment, reading: Reading, now: datetime) -> Payment:
     """The order id was asked after the doubt arose: another try lives, and the page with it, or the page is closed."""
     page, answer = payment.attempt(reading.attempt), reading.answer
-    if page.doubt is None or reading.transaction_id is not None:
+    if reading.transaction_id is not None or not page.is_payable or page.closing is not None:
         return payment
+    if answer is not None and answer.ends_page and not answer.transaction_id:
+        return payment.with_attempt(begin_closing(page, CloseReason.EXPIRED, "gateway", now))
+    if page.doubt is None:
+        return payment
+    if answer is None and not payment.charges_of(page):
+        return payment.with_attempt(attrs.evolve(page, doubt=None))  # only a hint said so, and the gateway does not
     if answer is not None and isinstance(answer.meaning, Unknown):
         return payment  # whatever it is, it is not an end
     if reading.number < max((charge.reading_number for charge in payment.charges_of(page)), default=0):

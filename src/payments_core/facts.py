@@ -30,6 +30,8 @@ class FactType(Enum):
     PAYMENT_REFUNDED = "payment.refunded"
     PAYMENT_REFUND_RETURNED = "payment.refund_returned"
     PAYMENT_CHARGED_BACK = "payment.charged_back"
+    PAYMENT_CHARGE_BACK_RETURNED = "payment.charge_back_returned"
+    """A dispute was won: the money is with us again."""
     PAYMENT_EXPIRED = "payment.expired"
     PAYMENT_CANCELLED = "payment.cancelled"
     PAYMENT_FAILED = "payment.failed"
@@ -129,7 +131,7 @@ def _of_money(before: Payment, after: Payment) -> Iterator[Fact]:
     known = {charge.transaction_id: charge for charge in before.charges}
     for charge in after.charges:
         was = known.get(charge.transaction_id)
-        if charge.decline and (was is None or was.decline is None):
+        if charge.decline and (was is None or was.decline != charge.decline):
             data = {"code": charge.decline.code, "method": charge.method}
             yield Fact(FactType.CHARGE_DECLINED, _charge(charge, data))
     if status(after) is PaymentStatus.AUTHORIZED and status(before) is not PaymentStatus.AUTHORIZED:
@@ -173,9 +175,9 @@ def _of_what_went_back(was: Charge | None, charge: Charge) -> Iterator[Fact]:
         total = Money(charge.refunded_minor, currency).major()
         yield Fact(kind, _charge(charge, {**_amount(Money(abs(refunded), currency)), "total": total}))
     if charged_back:
+        kind = FactType.PAYMENT_CHARGED_BACK if charged_back > 0 else FactType.PAYMENT_CHARGE_BACK_RETURNED
         total = Money(charge.charged_back_minor, currency).major()
-        amount = _amount(Money(charged_back, currency))
-        yield Fact(FactType.PAYMENT_CHARGED_BACK, _charge(charge, {**amount, "total": total}))
+        yield Fact(kind, _charge(charge, {**_amount(Money(abs(charged_back), currency)), "total": total}))
 
 
 _ENDS = {

@@ -72,7 +72,7 @@ class DisputeNews(Enum):
 
 @attrs.frozen
 class Dispute:
-    """One dispute as a gateway reports it."""
+    """A dispute as a gateway reports it; in a reading, all disputes of a charge as one, the open one first."""
 
     news: DisputeNews
     amount: Money | None
@@ -88,7 +88,11 @@ class Observation:
     `amount` is what the charge is about: held when authorized, taken when captured or settled.
     `refunded` and `charged_back` are totals since the charge was made, never increments; `refunded_all` and
     `charged_back_all` say *everything* without naming an amount, the `…_unknown` flags say *some*.
-    `ends_page` marks an ending that may be the end of the whole page (an expired virtual account), not of one try.
+    `transaction_id` is empty when the message is about the page alone, on which nobody has tried to pay.
+    `ends_page` marks an ending that may be the end of the whole page (an expired virtual account), not of one try;
+    `uses_up_page` a try that came to nothing on a page that takes one try only.
+    `refunded` beside `refunded_unknown` is a total in which some refund may still fail.
+    In a reading, `dispute` says that `charged_back` is what is gone *now*: it may be less than before.
     """
 
     provider: str
@@ -105,6 +109,7 @@ class Observation:
     decline_code: str | None = None
     occurred_at: datetime | None = None
     ends_page: bool = False
+    uses_up_page: bool = False
     refunded: Money | None = None
     refunded_all: bool = False
     refunded_unknown: bool = False

@@ -182,13 +182,19 @@ def take_lease(payment: Payment, page: Attempt, traits: GatewayTraits, now: date
     return SendAgain(payment.with_attempt(leased), leased)
 
 
-def page_end(reserved_at: datetime, policy: Policy, now: datetime) -> tuple[datetime, datetime]:
+def page_end(
+    reserved_at: datetime, policy: Policy, now: datetime, page_max: timedelta | None = None
+) -> tuple[datetime, datetime]:
     """When a page opened now begins and ends, in whole seconds and whole minutes apart: wires say no finer.
+
+    `page_max` is the longest its gateway lets it live.
 
     Errors: Conflict `order_expired` when less than five minutes are left of the time stock is held.
     """
     opened_at = now.replace(microsecond=0)
     until = min(opened_at + policy.expiry, reserved_at + policy.hold_max)
+    if page_max is not None:
+        until = min(until, opened_at + page_max)
     left = until - opened_at
     if left < PAGE_LEFT_MIN:
         raise Conflict("too little time is left to pay this order", code="order_expired")
@@ -199,7 +205,7 @@ def _new_page(payment: Payment, wish: PageWish, traits: GatewayTraits, policy: P
     if len(payment.attempts) >= ATTEMPTS_MAX:
         raise Conflict(f"{ATTEMPTS_MAX} pages were opened for this order already", code="too_many_attempts")
     number = len(payment.attempts) + 1
-    opened_at, ends_at = page_end(payment.reserved_at, policy, now)
+    opened_at, ends_at = page_end(payment.reserved_at, policy, now, traits.page_max)
     attempt = Attempt(
         number=number,
         provider=wish.provider,
@@ -218,16 +224,19 @@ def _new_page(payment: Payment, wish: PageWish, traits: GatewayTraits, policy: P
     return NewPage(attrs.evolve(leased.payment, deadline_at=ends_at), leased.attempt)
 
 
-def page_opened(payment: Payment, number: int, token: str, url: str, policy: Policy, now: datetime) -> Payment:
+def page_opened(
+    payment: Payment, number: int, token: str, url: str, traits: GatewayTraits, policy: Policy, now: datetime
+) -> Payment:
     """The payment with this page's newest URL stored, and its lease given up.
 
-    A create that was sent more than once marks the page: a late first one may still replace what we hand out.
+    Where a repeated create replaces the page, one that was sent more than once marks it: a late first one may still
+    replace what we hand out.
     """
     page = payment.attempt(number)
     first = page.url is None
     known = attrs.evolve(page, token=token, url=url, lease_until=None)
     if page.state in (AttemptState.OPENING, AttemptState.OPEN):
-        resend = page.sends > 1
+        resend = page.sends > 1 and traits.replaces_pages
         known = attrs.evolve(
             known,
             state=AttemptState.OPEN,

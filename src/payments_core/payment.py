@@ -64,6 +64,8 @@ class CloseReason(Enum):
     REVERSED = "reversed"
     REPLACED = "replaced"
     """The customer wants another gateway or other methods."""
+    USED_UP = "used_up"
+    """Its one try came to nothing, and the page takes no other; the order may be paid on another page."""
     LOST = "lost"
     """The gateway says the order id is taken, and we never received a URL."""
 

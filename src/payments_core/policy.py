@@ -6,7 +6,7 @@ from enum import Enum
 
 import attrs
 
-from payments_core.states import Confirm
+from payments_core.states import CaseKind, Confirm
 
 __all__ = ["GatewayTraits", "LatePayment", "Policy", "RefundRule"]
 
@@ -44,14 +44,23 @@ class RefundRule:
 class GatewayTraits:
     """What the core must know of a gateway's manner.
 
-    `confirm` is SIGNATURE only where the signature covers the status. `status_lag` bounds how old a status answer may
-    be. `timeout` bounds one call. `merchant_id` and `live` are compared with every observation when they are set.
+    `confirm` is SIGNATURE only where the signature covers the status; `signed` are the mismatches a hint may call a
+    person for, because its signature covers what differs. `status_lag` bounds how old a status answer may be.
+    `timeout` bounds one call. `merchant_id` and `live` are compared with every observation when they are set.
+    `page_max` is the longest a page may live there, None for as long as we like. `replaces_pages`: the same create
+    again takes the address of the earlier page away; else it answers with the same page.
+    `names_orders`: every message about a charge names our order id; else some name the transaction only, and each
+    transaction is bound to its payment as soon as it is known.
     `refunds` are the methods whose settled money the gateway gives back (None: any, at any time); others go by hand.
     """
 
     confirm: Confirm = Confirm.ALWAYS
+    signed: frozenset[CaseKind] = frozenset({CaseKind.AMOUNT_MISMATCH})
     status_lag: timedelta = timedelta(seconds=600)
     timeout: timedelta = timedelta(seconds=10)
     merchant_id: str | None = None
     live: bool | None = None
+    page_max: timedelta | None = None
+    replaces_pages: bool = True
+    names_orders: bool = True
     refunds: Mapping[str, RefundRule] | None = attrs.field(default=None, hash=False)

@@ -64,9 +64,14 @@ __all__ = [
 # ── gateways ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 @attrs.frozen
 class Genuine:
-    """A notification that proved its sender, and what it says."""
+    """A notification that proved its sender, and what it says.
+
+    `identity` is the gateway's own name for the message, where it gives each one a name and repeats it with every
+    delivery; without one, the bytes are what makes a message one.
+    """
 
     observation: Observation
+    identity: str | None = None
 
 
 @attrs.frozen
@@ -187,10 +192,17 @@ class Gateway(Protocol):
         Errors: GatewayUnavailable, GatewayTimeout.
         """
 
-    async def read(self, reference: str) -> Observation | None:
-        """What the gateway says now of a transaction id or a provider order id; None when it knows neither.
+    async def read(self, transaction_id: str) -> Observation | None:
+        """What the gateway says now of this transaction; None when it does not know it.
 
         Errors: GatewayUnavailable, GatewayTimeout.
+        """
+
+    async def read_page(self, attempt: Attempt) -> Observation | None:
+        """What the gateway says now of the page: its newest transaction, or its own end when it has none.
+
+        None while nobody has tried to pay on it, or when the gateway does not know it: a proof of nothing.
+        Errors: as `read`.
         """
 
     async def cancel(self, transaction_id: str) -> None:
@@ -273,13 +285,19 @@ class Payments(Protocol):
     async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
         """Whether this transaction belongs to this payment, binding it when it belongs to none.
 
-        Needed where a status answer does not name our order id, so that nothing else says whose money it is.
+        Needed where a message does not name our order id, so that nothing else says whose money it is.
         """
+
+    async def owners(self, provider: str, account: str, transaction_ids: Collection[str]) -> dict[str, str]:
+        """The payment each of these transactions was bound to, by transaction; those of nobody are left out."""
 
 
 @attrs.frozen
 class NotificationKey:
-    """What makes a stored notification one: the bytes. `shard` is the payment id they name, or empty."""
+    """What makes a stored notification one: the digest of its bytes, or of the name its gateway gave it.
+
+    `shard` is the payment id they name, or empty.
+    """
 
     shard: str
     provider: str
@@ -329,7 +347,10 @@ class Inbox(Protocol):
         """Verdict, reason, asked, tries and check_at as they stand in these values."""
 
     async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
-        """The hints of one transaction that wait for an answer, oldest first, locked until the transaction ends."""
+        """The hints of one transaction that wait for an answer, oldest first, locked until the transaction ends.
+
+        Those of a transaction bound to this payment are among them, also where they named no order.
+        """
 
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
         """These notifications, oldest first; unknown keys are left out."""

@@ -27,11 +27,13 @@ __all__ = [
     "hear_refunds",
     "plan_refund",
     "refund_confirmed",
+    "refund_news",
     "refund_refused",
     "refund_sent",
     "refund_unanswered",
     "refundable",
     "return_late_money",
+    "told_minor",
     "why_not_refund",
 ]
 
@@ -204,6 +206,25 @@ def hear_refunds(payment: Payment, charge: Charge, message: Observation, now: da
     return close_returned_cases(_count(payment, charge.transaction_id), now)
 
 
+def refund_news(payment: Payment, message: Observation) -> bool:
+    """Whether the message tells of a refund we do not know, or of one that has come further than we know."""
+    for report in message.refunds:
+        known, state = payment.refund(report.key), _STATE_OF[report.news]
+        if known is None or (known.state is not state and (known.state in UNDER_WAY or _is_back(known, state))):
+            return True
+    return False
+
+
+def _is_back(known: Refund, state: RefundState) -> bool:
+    return known.state is RefundState.CONFIRMED and state is RefundState.RETURNED
+
+
+def told_minor(payment: Payment, transaction_id: str) -> int:
+    """What was ever given back of a charge, or is being: also what came back since, but not what was refused."""
+    rows = (refund for refund in payment.refunds if refund.transaction_id == transaction_id)
+    return sum(refund.amount.amount_minor for refund in rows if refund.state is not RefundState.REFUSED)
+
+
 def _hear_one(payment: Payment, transaction_id: str, report: RefundReport, now: datetime) -> Payment:
     known, state = payment.refund(report.key), _STATE_OF[report.news]
     if known is None:
@@ -217,21 +238,26 @@ def _hear_one(payment: Payment, transaction_id: str, report: RefundReport, now: 
             by="gateway",
             at=now,
         )
-        return payment.with_refund(made)
+        return _come_back(payment.with_refund(made), made, now)
     if known.transaction_id != transaction_id or known.state is state:
         return payment
-    back = known.state is RefundState.CONFIRMED and state is RefundState.RETURNED
-    if known.state not in UNDER_WAY and not back:
+    if known.state not in UNDER_WAY and not _is_back(known, state):
         return payment
     due = known.check_at if state is RefundState.SENT else None
-    payment = payment.with_refund(attrs.evolve(known, state=state, check_at=due))
-    return _come_back(payment, known, now) if back else payment
+    heard = attrs.evolve(known, state=state, check_at=due)
+    counted = known.state is RefundState.CONFIRMED
+    return _come_back(payment.with_refund(heard), heard, now, counted=counted)
 
 
-def _come_back(payment: Payment, refund: Refund, now: datetime) -> Payment:
-    """Un-counted: the money is with us again, and somebody has to find another way to send it."""
+def _come_back(payment: Payment, refund: Refund, now: datetime, *, counted: bool = False) -> Payment:
+    """Un-counted: the money is with us again, and somebody has to find another way to send it.
+
+    Whether we ever heard that it had gone through makes no difference to the person it was meant for.
+    """
+    if refund.state is not RefundState.RETURNED:
+        return payment
     charge = payment.charge(refund.transaction_id)
-    if charge is not None:
+    if charge is not None and counted:
         less = max(0, charge.refunded_minor - refund.amount.amount_minor)
         payment = payment.with_charge(attrs.evolve(charge, refunded_minor=less))
     evidence = {"refund": refund.key, "amount": str(refund.amount)}
@@ -264,9 +290,14 @@ def _count(payment: Payment, transaction_id: str) -> Payment:
 
 # ── cases that money closes ───────────────────────────────────────────────────────────────────────────────────────────
 def return_late_money(payment: Payment, now: datetime) -> Payment:
-    """The payment with a return begun for every late or surplus charge that has none, because the policy says so."""
+    """The payment with a return begun for every late or surplus charge that has none, because the policy says so.
+
+    Not again for money that came back once: why it did is for a person to find.
+    """
+    failed = {case.transaction_id for case in payment.cases if case.kind is CaseKind.REFUND_RETURNED}
     for case in payment.open_cases:
-        if case.kind in (CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT) and case.transaction_id is not None:
+        late = case.kind in (CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT)
+        if late and case.transaction_id is not None and case.transaction_id not in failed:
             payment = begin_return(payment, case, by="policy", note=None, now=now)
     return payment
 

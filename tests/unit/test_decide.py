@@ -104,9 +104,20 @@ async def test_no_transaction_found_changes_nothing(opened: World) -> None:
 
 
 async def test_a_404_on_a_doubted_page_closes_it(opened: World) -> None:
-    page = attrs.evolve(opened.payment.attempt(1), doubt=CloseReason.EXPIRED)
-    closed = read(opened, opened.payment.with_attempt(page), 1, None)
+    payment = read(opened, opened.payment, 1, said(opened, Signal.EXPIRED, ends_page=True))
+    assert payment.attempt(1).doubt is CloseReason.EXPIRED
+    closed = read(opened, payment, 2, None, transaction_id=None)
     assert closed.attempt(1).state is AttemptState.CLOSING
+
+
+async def test_a_404_on_a_page_that_only_a_hint_called_over_leaves_it_open(opened: World) -> None:
+    """Nobody has tried to pay on it, so nothing ended; the gateway that knows its pages would have said so."""
+    hint = said(opened, Signal.EXPIRED, "", ends_page=True)
+    doubted = decide_hint(opened.payment, hint, confirm=Confirm.SIGNATURE, now=opened.clock.now()).payment
+    assert doubted.attempt(1).doubt is CloseReason.EXPIRED
+    assert read(opened, doubted, 1, None, transaction_id=None).attempt(1) == attrs.evolve(
+        doubted.attempt(1), doubt=None
+    )
 
 
 async def test_a_page_that_was_asked_before_the_doubt_arose_settles_nothing(opened: World) -> None:

@@ -139,9 +139,13 @@ class MemoryGateway:
         """End the page named by the attempt's token."""
         return self._call("close", lambda: self._close(attempt))
 
-    async def read(self, reference: str) -> Observation | None:
-        """The transaction of this id, or the newest one of this order id."""
-        return self._call("read", lambda: self._read(reference))
+    async def read(self, transaction_id: str) -> Observation | None:
+        """The transaction of this id."""
+        return self._call("read", lambda: self._read(self.transactions.get(transaction_id)))
+
+    async def read_page(self, attempt: Attempt) -> Observation | None:
+        """The newest transaction of this attempt."""
+        return self._call("read", lambda: self._read(next(reversed(self._tries(attempt.provider_order_id)), None)))
 
     async def cancel(self, transaction_id: str) -> None:
         """Cancel a transaction that has not settled; anything else is refused without a word."""
@@ -196,9 +200,7 @@ class MemoryGateway:
         page.is_gone = True
         return PageClosing.GONE
 
-    def _read(self, reference: str) -> Observation | None:
-        tries = self._tries(reference)
-        transaction = self.transactions.get(reference) or (tries[-1] if tries else None)
+    def _read(self, transaction: Transaction | None) -> Observation | None:
         return self.observe(self._body(transaction, lag=self.lag)) if transaction else None
 
     def _cancel(self, transaction_id: str) -> None:

@@ -69,6 +69,10 @@ class _Payments:
     async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
         return self.bound.setdefault((provider, account, transaction_id), payment_id) == payment_id
 
+    async def owners(self, provider: str, account: str, transaction_ids: Collection[str]) -> dict[str, str]:
+        keys = {transaction_id: (provider, account, transaction_id) for transaction_id in transaction_ids}
+        return {name: self.bound[key] for name, key in keys.items() if key in self.bound}
+
 
 def _fits(payment: Payment, wanted: PaymentFilter) -> bool:
     page = payment.payable_attempt or payment.last_attempt
@@ -111,7 +115,7 @@ class _Inbox:
             kept
             for kept in self.rows.values()
             if kept.verdict is Verdict.WAITING
-            and kept.notification.key.shard == payment_id
+            and kept.notification.key.shard in (payment_id, "")
             and kept.notification.transaction_id == transaction_id
         ]
 

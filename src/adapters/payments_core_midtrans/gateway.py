@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Mapping
 
+from payments_core.body import Fields, read_fields
 from payments_core.errors import GatewayUnavailable, MalformedNotification, NotAuthentic
 from payments_core.money import Money
 from payments_core.observations import Observation
@@ -23,7 +24,6 @@ from payments_core.ports import (
     Refused,
     Waiting,
 )
-from payments_core_midtrans.body import Fields, read_fields
 from payments_core_midtrans.client import ApiRefusal, MidtransClient
 from payments_core_midtrans.observe import PROVIDER, observe
 from payments_core_midtrans.settings import MidtransSettings
@@ -126,8 +126,16 @@ class MidtransGateway:
         said = answer.get("error_messages")
         return _closing_of(ApiRefusal(_OK, tuple(map(str, said)) if isinstance(said, list) else ()))
 
-    async def read(self, reference: str) -> Observation | None:
-        """The status of a transaction id or an order id; None for Midtrans' 404, in either of its two forms."""
+    async def read(self, transaction_id: str) -> Observation | None:
+        """The status of a transaction."""
+        return await self._status(transaction_id)
+
+    async def read_page(self, attempt: Attempt) -> Observation | None:
+        """The status of an order id, which is that of its newest transaction."""
+        return await self._status(attempt.provider_order_id)
+
+    async def _status(self, reference: str) -> Observation | None:
+        """None for Midtrans' 404, in either of its two forms."""
         try:
             answer = await self._client.status(reference)
         except ApiRefusal as refusal:

@@ -9,11 +9,11 @@ Source: midtrans.md sections 4 and 5.
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+from payments_core.body import Fields
 from payments_core.errors import AmountNotRepresentable, MalformedNotification
 from payments_core.money import Currency, Money
 from payments_core.observations import Meaning, Observation, RefundNews, RefundReport, Unknown
 from payments_core.states import Signal
-from payments_core_midtrans.body import Fields
 
 __all__ = ["MEANINGS", "PROVIDER", "observe"]
 

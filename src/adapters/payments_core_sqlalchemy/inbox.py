@@ -58,7 +58,7 @@ class SqlInbox:
         """The hints of one transaction that wait for an answer, oldest first, locked in the order of their keys."""
         query = select(table).where(
             table.c.verdict == Verdict.WAITING.value,
-            table.c.shard == payment_id,
+            table.c.shard.in_((payment_id, "")),
             table.c.transaction_id == transaction_id,
         )
         return await self._locked(query)

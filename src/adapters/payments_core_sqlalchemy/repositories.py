@@ -190,3 +190,13 @@ class SqlPayments:
         await self._connection.execute(insert)
         owner = await self._connection.scalar(select(table.c.payment_id).filter_by(**key))
         return bool(owner == payment_id)
+
+    async def owners(self, provider: str, account: str, transaction_ids: Collection[str]) -> dict[str, str]:
+        """The payment each of these transactions was bound to."""
+        if not transaction_ids:
+            return {}
+        c = tables.charge_owners.c
+        query = select(c.transaction_id, c.payment_id).where(
+            c.provider == provider, c.account == account, c.transaction_id.in_(sorted(transaction_ids))
+        )
+        return {row.transaction_id: row.payment_id for row in await self._connection.execute(query)}

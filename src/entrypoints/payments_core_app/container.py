@@ -5,6 +5,7 @@ use cases once and hands them to route factories. A test makes its own container
 """
 
 from collections.abc import Mapping
+from inspect import isawaitable
 
 from dependency_injector import containers, providers
 
@@ -19,8 +20,9 @@ from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.housekeeping import Housekeeping
 from payments_core_sqlalchemy.idempotency import SqlIdempotency
+from payments_core_stripe import StripeGateway
 
-__all__ = ["Container", "make_gateways"]
+__all__ = ["Container", "close_gateways", "make_gateways"]
 
 _ERRANDS_AT_ONCE = 64
 
@@ -30,7 +32,17 @@ def make_gateways(settings: Settings) -> Mapping[str, Gateway]:
     gateways: dict[str, Gateway] = {}
     if settings.midtrans is not None:
         gateways["midtrans"] = MidtransGateway(settings.midtrans)
+    if settings.stripe is not None:
+        gateways["stripe"] = StripeGateway(settings.stripe)
     return gateways
+
+
+async def close_gateways(gateways: Mapping[str, Gateway]) -> None:
+    """Connections and threads are given back, of those gateways that own any."""
+    for gateway in gateways.values():
+        closing = getattr(gateway, "close", lambda: None)()
+        if isawaitable(closing):
+            await closing
 
 
 def _policy(settings: Settings) -> Policy:

@@ -16,6 +16,7 @@ from payments_core.limits import GATEWAY_TIMEOUT_MAX, PAGE_LEFT_MIN
 from payments_core.policy import LatePayment, Policy
 from payments_core.states import Confirm
 from payments_core_midtrans import MidtransSettings
+from payments_core_stripe import StripeSettings
 
 __all__ = [
     "DEMO_MARK",
@@ -91,6 +92,7 @@ class Settings:
     history_keys: tuple[str, ...] = attrs.field(default=(), repr=False)
     policy: Policy = attrs.field(factory=Policy)
     midtrans: MidtransSettings | None = None
+    stripe: StripeSettings | None = None
     has_demo_key: bool = False
     """Some key in the environment was made by the demo, also one that nothing uses yet."""
 
@@ -114,6 +116,7 @@ class Settings:
             history_keys=_history_keys(reader),
             policy=_policy(reader),
             midtrans=_midtrans(reader),
+            stripe=_stripe(reader),
             has_demo_key=any(DEMO_MARK in (reader.text(name) or "") for name in _KEYS),
         )
         reader.raise_problems()
@@ -145,7 +148,8 @@ class Settings:
             refusals.append("a key was made by the demo; make your own")
         if urlsplit(self.public_url).scheme != "https":
             refusals.append("PAYMENTS_PUBLIC_URL is not https")
-        return refusals + (_midtrans_refusals(midtrans) if midtrans else [])
+        refusals += _midtrans_refusals(midtrans) if midtrans else []
+        return refusals + (_stripe_refusals(self.stripe) if self.stripe else [])
 
 
 def _midtrans_refusals(midtrans: MidtransSettings) -> list[str]:
@@ -156,6 +160,20 @@ def _midtrans_refusals(midtrans: MidtransSettings) -> list[str]:
         refusals.append("MIDTRANS_IS_PRODUCTION is set with an overridden host")
     if any(_is_loopback(url) for url in (midtrans.snap_base, midtrans.api_base)):
         refusals.append("the host of Midtrans is on loopback: that is a simulator")
+    return refusals
+
+
+def _stripe_refusals(stripe: StripeSettings) -> list[str]:
+    """A Stripe key says itself whether its money is real."""
+    refusals = []
+    if stripe.live is not True:
+        refusals.append("STRIPE_SECRET_KEY is a test key: its money is not real")
+    elif stripe.api_url is not None:
+        refusals.append("STRIPE_SECRET_KEY is a live key with an overridden host")
+    if not stripe.webhook_secrets:
+        refusals.append("STRIPE_WEBHOOK_SECRET is not set: no event of Stripe could be verified")
+    if _is_loopback(stripe.api_base):
+        refusals.append("the host of Stripe is on loopback: that is a simulator")
     return refusals
 
 
@@ -234,7 +252,7 @@ def _midtrans(reader: "_Reader") -> MidtransSettings | None:
         "api_url": reader.url("MIDTRANS_API_URL"),
         "frontend_url": _frontend(reader),
         "confirm": reader.word("MIDTRANS_CONFIRM", Confirm, Confirm.ALWAYS),
-        "timeout": _timeout(reader),
+        "timeout": _timeout(reader, "MIDTRANS_TIMEOUT_SECONDS"),
         "status_lag": reader.number(
             "MIDTRANS_STATUS_LAG_SECONDS", 600.0, lambda n: timedelta(seconds=n), zero_is_fine=True
         ),
@@ -247,11 +265,29 @@ def _midtrans(reader: "_Reader") -> MidtransSettings | None:
     return MidtransSettings(server_key=server_key, **values)  # type: ignore[arg-type]
 
 
-def _timeout(reader: "_Reader") -> timedelta:
-    timeout = reader.number("MIDTRANS_TIMEOUT_SECONDS", 10.0, lambda n: timedelta(seconds=n))
+def _stripe(reader: "_Reader") -> StripeSettings | None:
+    secret_key, webhook_secrets = reader.text("STRIPE_SECRET_KEY"), tuple(reader.names("STRIPE_WEBHOOK_SECRET"))
+    api_url, timeout = reader.url("STRIPE_API_URL"), _timeout(reader, "STRIPE_TIMEOUT_SECONDS")
+    if secret_key is None:
+        return None
+    if any(character.isspace() for character in secret_key):
+        reader.problem("STRIPE_SECRET_KEY holds a blank")
+    if secret_key.startswith("pk_"):
+        reader.problem("STRIPE_SECRET_KEY is the publishable key; the secret one begins with sk_ or rk_")
+    return StripeSettings(
+        secret_key=secret_key,
+        webhook_secrets=webhook_secrets,
+        api_url=api_url,
+        frontend_url=_frontend(reader),
+        timeout=timeout,
+    )
+
+
+def _timeout(reader: "_Reader", name: str) -> timedelta:
+    timeout = reader.number(name, 10.0, lambda n: timedelta(seconds=n))
     if timeout > GATEWAY_TIMEOUT_MAX:
         bound = GATEWAY_TIMEOUT_MAX.seconds
-        reader.problem(f"MIDTRANS_TIMEOUT_SECONDS is at most {bound}: due work is leased for twice that")
+        reader.problem(f"{name} is at most {bound}: due work is leased for twice that")
     return timeout
 
 

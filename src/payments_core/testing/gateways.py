@@ -90,6 +90,9 @@ class GatewayContract:
     """Texts that give a secret of the gateway away: the key it was made with, or its beginning."""
     currency = "IDR"
     price_minor = 5_000_000
+    unknown_page = PageClosing.GONE
+    """What closing a page proves that the gateway does not know: nothing (IN_PROGRESS) where it forgets none, because
+    then it was asked in another account's name."""
 
     async def test_a_page_is_opened(self, gateway: Gateway) -> None:
         """The buyer gets an address to pay at."""
@@ -104,28 +107,27 @@ class GatewayContract:
         assert {page.url for page in (first, second) if wire.is_payable(page)} == {second.url}
         wire.buyer_tries(second, attempt, Signal.PENDING)
 
-    async def test_opening_again_after_a_choice_is_taken(self, gateway: Gateway, wire: Wire) -> None:
-        """A buyer who chose a virtual account may be paying it: no other page is opened beside it."""
+    async def test_opening_again_after_a_choice_opens_no_other_page(self, gateway: Gateway, wire: Wire) -> None:
+        """A buyer who chose a virtual account may be paying it: the gateway refuses, or answers with the same page."""
         attempt = self.attempt(gateway)
         page = await self.opened(gateway, attempt)
         wire.buyer_tries(page, attempt, Signal.PENDING)
-        assert isinstance(await gateway.open_page(attempt), PageTaken)
+        assert await gateway.open_page(attempt) in (PageTaken(), page)
 
     async def test_before_a_choice_there_is_nothing_to_read(self, gateway: Gateway) -> None:
         """None, and not an error: it is no proof of anything."""
         attempt = self.attempt(gateway)
-        await self.opened(gateway, attempt)
-        assert await gateway.read(attempt.provider_order_id) is None
+        page = await self.opened(gateway, attempt)
+        assert await gateway.read_page(attrs.evolve(attempt, token=page.token)) is None
 
     @pytest.mark.parametrize("outcome", [Signal.PENDING, Signal.SETTLED, Signal.DENIED, Signal.EXPIRED])
-    async def test_a_try_is_read_by_its_order_and_by_itself(
-        self, gateway: Gateway, wire: Wire, outcome: Signal
-    ) -> None:
-        """A lost notification is recovered by asking, whichever of the two ids is known."""
+    async def test_a_try_is_read_by_its_page_and_by_itself(self, gateway: Gateway, wire: Wire, outcome: Signal) -> None:
+        """A lost notification is recovered by asking, whether or not the transaction is known."""
         attempt = self.attempt(gateway)
-        transaction_id = wire.buyer_tries(await self.opened(gateway, attempt), attempt, outcome)
-        for reference in (attempt.provider_order_id, transaction_id):
-            read = await gateway.read(reference)
+        page = await self.opened(gateway, attempt)
+        transaction_id = wire.buyer_tries(page, attempt, outcome)
+        by_page = await gateway.read_page(attrs.evolve(attempt, token=page.token))
+        for read in (by_page, await gateway.read(transaction_id)):
             assert read is not None
             assert (read.meaning, read.transaction_id, read.amount) == (outcome, transaction_id, attempt.amount)
             assert read.provider_order_id == attempt.provider_order_id
@@ -170,22 +172,22 @@ class GatewayContract:
         assert not wire.is_payable(page)
         assert await gateway.close_page(known) is PageClosing.GONE
 
-    async def test_an_unknown_page_is_gone(self, gateway: Gateway) -> None:
-        """Nobody can pay on a page the gateway does not know."""
+    async def test_an_unknown_page_is_no_error(self, gateway: Gateway) -> None:
+        """Nobody can pay on a page the gateway does not know, unless it was somebody else's question."""
         unknown = attrs.evolve(self.attempt(gateway), token="11111111-2222-3333-4444-555555555555")  # noqa: S106 - names a page
-        assert await gateway.close_page(unknown) is PageClosing.GONE
+        assert await gateway.close_page(unknown) is self.unknown_page
 
-    async def test_a_page_with_a_try_under_way_is_in_progress(self, gateway: Gateway, wire: Wire) -> None:
-        """A page is not given up while somebody may be paying; ending the try ends the page."""
+    async def test_a_page_with_a_try_under_way_ends_with_the_try(self, gateway: Gateway, wire: Wire) -> None:
+        """A page is not given up while somebody may be paying: it waits for the try, or takes it along."""
         attempt = self.attempt(gateway)
         page = await self.opened(gateway, attempt)
         transaction_id = wire.buyer_tries(page, attempt, Signal.PENDING)
         known = attrs.evolve(attempt, token=page.token)
-        assert await gateway.close_page(known) is PageClosing.IN_PROGRESS
-        await gateway.cancel(transaction_id)
+        if await gateway.close_page(known) is PageClosing.IN_PROGRESS:
+            await gateway.cancel(transaction_id)
         read = await gateway.read(transaction_id)
         assert read is not None
-        assert read.meaning is Signal.CANCELLED
+        assert read.meaning in (Signal.CANCELLED, Signal.EXPIRED)
         assert await gateway.close_page(known) is PageClosing.GONE
 
     async def test_cancelling_what_cannot_be_cancelled_is_no_error(self, gateway: Gateway, wire: Wire) -> None:
@@ -262,7 +264,7 @@ class GatewayContract:
         assert isinstance(await gateway.capture(transaction_id, part), Done)
         seen = await gateway.read(transaction_id)
         assert seen is not None
-        assert (seen.meaning, seen.amount) == (Signal.CAPTURED, part)
+        assert (seen.meaning in (Signal.CAPTURED, Signal.SETTLED), seen.amount) == (True, part)
         assert isinstance(await gateway.capture(transaction_id, part), Refused)
 
     async def test_a_review_is_let_through_or_refused(self, gateway: Gateway, wire: Wire) -> None:

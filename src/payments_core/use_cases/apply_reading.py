@@ -10,7 +10,7 @@ from datetime import datetime
 
 import attrs
 
-from payments_core.charges import compare
+from payments_core.charges import attempt_of, compare
 from payments_core.decide import Reading, Verdict, decide_reading, still_wants
 from payments_core.errors import NotFound
 from payments_core.limits import REFUTE_AFTER
@@ -84,7 +84,7 @@ class AskGateway:
         """The same, and what the gateway answered: the transaction it shows for the order id, or None."""
         number = await self.take_number(payment_id)
         asked_at = self.desk.clock.now()
-        answer = await self.gateways[attempt.provider].read(attempt.provider_order_id)
+        answer = await self.gateways[attempt.provider].read_page(attempt)
         reading = Reading(number=number, asked_at=asked_at, attempt=attempt.number, transaction_id=None, answer=answer)
         return await self.apply(payment_id, reading, then), answer
 
@@ -111,7 +111,7 @@ class AskGateway:
             if before is None:
                 return None
             gateway = self.gateways[before.attempt(reading.attempt).provider]
-            after, used = before, await self._is_ours(uow, before, reading)
+            after, used = before, await _is_ours(uow, gateway, before, reading)
             if used:
                 decision = decide_reading(before, reading, lag=gateway.traits.status_lag, now=now)
                 after, used = decision.payment, decision.used
@@ -119,15 +119,21 @@ class AskGateway:
                 after = await _answer_hints(uow, gateway, after, waiting, reading, now)
             return await self.desk.put_back(uow, Decided(before, then(after)), actor=f"gateway:{gateway.name}")
 
-    async def _is_ours(self, uow: UnitOfWork, payment: Payment, reading: Reading) -> bool:
-        """An answer that does not name our order id is used only for a transaction that belongs to this payment."""
-        answer = reading.answer
-        attempt = payment.attempt(reading.attempt)
-        if answer is None or answer.provider_order_id == attempt.provider_order_id:
+
+async def _is_ours(uow: UnitOfWork, gateway: Gateway, payment: Payment, reading: Reading) -> bool:
+    """An answer that does not name our order id is used only for a transaction that belongs to this payment.
+
+    Where some messages name the transaction alone, each one is bound as soon as an answer shows it.
+    """
+    answer, attempt = reading.answer, payment.attempt(reading.attempt)
+    if answer is None or not answer.transaction_id:
+        return True
+    if answer.provider_order_id == attempt.provider_order_id:
+        if gateway.traits.names_orders or payment.charge(answer.transaction_id) is not None:
             return True
-        if answer.shop_order_id is not None and answer.shop_order_id != payment.order_id:
-            return False
-        return await uow.payments.bind(payment.payment_id, attempt.provider, attempt.account, answer.transaction_id)
+    elif answer.shop_order_id is not None and answer.shop_order_id != payment.order_id:
+        return False
+    return await uow.payments.bind(payment.payment_id, attempt.provider, attempt.account, answer.transaction_id)
 
 
 async def _answer_hints(
@@ -168,7 +174,7 @@ def _ask_again(kept: Kept, now: datetime, *, may_lag: bool) -> Kept:
 
 def _verdict(payment: Payment, hint: Observation) -> tuple[Verdict, str]:
     charge = payment.charge(hint.transaction_id)
-    attempt = payment.attempt_named(hint.provider_order_id)
+    attempt = attempt_of(payment, hint)
     if attempt is not None and (faults := compare(attempt, charge, hint)):
         return Verdict.QUARANTINED, ", ".join(sorted(fault.value for fault in faults))
     if charge is not None and isinstance(hint.meaning, Signal) and _shows(charge.state, hint.meaning):

@@ -156,7 +156,7 @@ class ClosePages:
 
 def _unplaced(payment: Payment, answer: Observation | None) -> str | None:
     """The transaction of an answer whose state we cannot know: an unknown word, or a charge that was not recorded."""
-    if answer is None:
+    if answer is None or not answer.transaction_id:
         return None
     known = payment.charge(answer.transaction_id) is not None
     return None if known and not isinstance(answer.meaning, Unknown) else answer.transaction_id

@@ -6,12 +6,14 @@ When the table says Ask, the hint waits in its row and the answer carries the qu
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 
 import attrs
 
+from payments_core.charges import attempt_of
 from payments_core.commands import AskCharge, Command
 from payments_core.decide import HintDecision, Verdict, decide_hint
 from payments_core.errors import MalformedNotification, NotFound, StorageError
@@ -20,10 +22,21 @@ from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
 from payments_core.observations import Observation
 from payments_core.payment import Payment
 from payments_core.policy import LatePayment
-from payments_core.ports import Clock, Errands, Foreign, Gateway, Kept, Notification, NotificationKey, Store, UnitOfWork
+from payments_core.ports import (
+    Clock,
+    Errands,
+    Foreign,
+    Gateway,
+    Genuine,
+    Kept,
+    Notification,
+    NotificationKey,
+    Store,
+    UnitOfWork,
+)
 from payments_core.use_cases.saving import Decided, again_if_stale, save_all
 
-__all__ = ["Accepted", "ReceiveNotification"]
+__all__ = ["Accepted", "ReceiveNotification", "payment_id_of"]
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +91,7 @@ class ReceiveNotification:
         says = proved.observation
         named = read_provider_order_id(says.provider_order_id or "")
         return Notification(
-            key=NotificationKey(named.payment_id if named else "", provider, says.account, sha256(body).hexdigest()),
+            key=NotificationKey(named.payment_id if named else "", provider, says.account, _digest(proved, body)),
             body=body,
             received_at=self.clock.now(),
             transaction_id=says.transaction_id,
@@ -128,20 +141,41 @@ class ReceiveNotification:
         self, uow: UnitOfWork, todo: Sequence[Kept], now: datetime
     ) -> tuple[dict[NotificationKey, Accepted], list[Command]]:
         """Each hint decided on the payment as the hints before it left it; then one save for all."""
-        before = await uow.payments.lock({item.notification.key.shard for item in todo} - {""})
+        owners = await _owners(uow, todo)
+        before = await uow.payments.lock({*owners.values()} - {""})
         after = dict(before)
         results, commands, updated = {}, list[Command](), []
         for item in todo:
-            decision, question = self._decide_one(after.get(item.notification.key.shard), item, now)
+            payment = after.get(owners[item.notification.key])
+            if payment is not None and not await self._is_of(uow, payment, item):
+                payment = None
+            decision, question = self._decide_one(payment, item, now)
             if decision.payment is not None:
                 after[decision.payment.payment_id] = decision.payment
-            updated.append(_with_verdict(item, decision, now))
+            updated.append(_with_verdict(item, decision, now, may_turn_up=self._may_turn_up(item)))
             results[item.notification.key] = Accepted(decision.verdict, decision.reason)
             commands += question
         decided = [Decided(before[payment_id], after[payment_id]) for payment_id in sorted(before)]
         saved = await save_all(uow, decided, now=now, actor="gateway", late=self.late)
         await uow.inbox.update(updated)
         return results, [*commands, *(command for item in saved.values() for command in item.commands)]
+
+    def _may_turn_up(self, item: Kept) -> bool:
+        """Whether an unmatched notification is worth looking at again: it names a payment, or a transaction alone."""
+        key, gateway = item.notification.key, self.gateways.get(item.notification.key.provider)
+        by_itself = gateway is not None and not gateway.traits.names_orders
+        return bool(key.shard) or (by_itself and bool(item.notification.transaction_id))
+
+    async def _is_of(self, uow: UnitOfWork, payment: Payment, item: Kept) -> bool:
+        """Whether the transaction belongs to the payment its message names; where later ones may name the transaction
+        alone, it is bound now, before anything is decided.
+        """
+        key, transaction_id = item.notification.key, item.notification.transaction_id
+        if not key.shard or not transaction_id or payment.charge(transaction_id) is not None:
+            return True
+        if self.gateways[key.provider].traits.names_orders:
+            return True
+        return await uow.payments.bind(payment.payment_id, key.provider, key.account, transaction_id)
 
     def _decide_one(
         self, payment: Payment | None, item: Kept, now: datetime
@@ -151,7 +185,8 @@ class ReceiveNotification:
         gateway = self.gateways[item.notification.key.provider]
         try:
             hint = item.notification.says or gateway.observe(item.notification.body)
-            made = decide_hint(payment, hint, confirm=gateway.traits.confirm, now=now)
+            traits = gateway.traits
+            made = decide_hint(payment, hint, confirm=traits.confirm, signed=traits.signed, now=now)
         except Exception as error:
             # A bug of ours must not take its neighbours, nor lose the message: it is kept for a person.
             log.exception("notification %s could not be decided", item.notification.key.digest)
@@ -174,19 +209,42 @@ class _Decision:
 
 
 def _question(payment: Payment, hint: Observation, made: HintDecision) -> tuple[Command, ...]:
-    attempt = payment.attempt_named(hint.provider_order_id)
+    attempt = attempt_of(payment, hint)
     if made.ask is None or attempt is None:
         return ()
     return (AskCharge(payment.payment_id, attempt.provider, attempt.number, hint.transaction_id, made.ask),)
 
 
-def _with_verdict(item: Kept, decision: _Decision, now: datetime) -> Kept:
+def _with_verdict(item: Kept, decision: _Decision, now: datetime, *, may_turn_up: bool) -> Kept:
     check_at = None
     if decision.verdict is Verdict.WAITING:
         check_at = now + LEASE
-    elif decision.verdict is Verdict.UNMATCHED and item.notification.key.shard:
+    elif decision.verdict is Verdict.UNMATCHED and may_turn_up:
         check_at = _look_again_at(item.tries, now)
     return attrs.evolve(item, verdict=decision.verdict, reason=decision.reason, asked=decision.asked, check_at=check_at)
+
+
+async def payment_id_of(uow: UnitOfWork, kept: Kept) -> str:
+    """The payment a stored notification is about: the one it names, or the one its transaction is bound to."""
+    return (await _owners(uow, [kept]))[kept.notification.key]
+
+
+async def _owners(uow: UnitOfWork, items: Sequence[Kept]) -> dict[NotificationKey, str]:
+    """The payment id of each notification, empty when nobody's."""
+    owners = {item.notification.key: item.notification.key.shard for item in items}
+    unnamed = defaultdict[tuple[str, str], dict[NotificationKey, str]](dict)
+    for item in items:
+        key, transaction_id = item.notification.key, item.notification.transaction_id
+        if not key.shard and transaction_id:
+            unnamed[key.provider, key.account][key] = transaction_id
+    for (provider, account), about in unnamed.items():
+        known = await uow.payments.owners(provider, account, {*about.values()})
+        owners |= {key: known.get(transaction_id, "") for key, transaction_id in about.items()}
+    return owners
+
+
+def _digest(proved: Genuine, body: bytes) -> str:
+    return sha256(body if proved.identity is None else proved.identity.encode()).hexdigest()
 
 
 def _look_again_at(tries: int, now: datetime) -> datetime | None:

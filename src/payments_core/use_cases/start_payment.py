@@ -217,7 +217,8 @@ class StartPayment:
         now = self.desk.clock.now()
         match reply:
             case PageOpened(token, url):
-                return page_opened(payment, number, token, url, self.policy, now)
+                traits = self._gateway(payment.attempt(number).provider).traits
+                return page_opened(payment, number, token, url, traits, self.policy, now)
             case PageRefused():
                 return page_refused(payment, number, now)
             case PageTaken():

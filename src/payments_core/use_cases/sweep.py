@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
+from payments_core.charges import attempt_of
 from payments_core.decide import Verdict, recheck_again
 from payments_core.errors import GatewayError, NotFound, StaleWrite, StorageError
 from payments_core.limits import LEASE, POLL_CHARGES_MAX, SWEEP_BATCH_MAX
@@ -20,7 +21,7 @@ from payments_core.ports import Due, DueKind, NotificationKey, ShopStore
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
 from payments_core.use_cases.operate_payment import OperatePayment
-from payments_core.use_cases.receive_notification import ReceiveNotification
+from payments_core.use_cases.receive_notification import ReceiveNotification, payment_id_of
 from payments_core.use_cases.return_money import ReturnMoney
 from payments_core.use_cases.saving import Desk
 from payments_core.use_cases.start_payment import StartPayment
@@ -115,12 +116,13 @@ class Sweep:
         """A waiting hint is asked about again; one without a payment looks for it again."""
         async with self.desk.store.reading() as uow:
             kept = next(iter(await uow.inbox.load([key])), None)
-            payment = (await uow.payments.load([key.shard])).get(key.shard)
+            payment_id = await payment_id_of(uow, kept) if kept else ""
+            payment = (await uow.payments.load([payment_id])).get(payment_id)
         gateway = self.receive.gateways.get(key.provider)
         if kept is None or gateway is None:
             return  # a gateway that is no longer set up: its notifications wait until it is
         hint = gateway.observe(kept.notification.body)
-        attempt = payment.attempt_named(hint.provider_order_id) if payment else None
+        attempt = attempt_of(payment, hint) if payment else None
         if payment is None or attempt is None or kept.verdict is Verdict.UNMATCHED:
             await self.receive.match_again([key])
             return

@@ -12,10 +12,9 @@ from typing import Any, NoReturn, TypeVar
 import rich_click as click
 
 from payments_core.errors import PaymentsError
-from payments_core_app.container import Container
+from payments_core_app.container import Container, close_gateways
 from payments_core_app.logs import configure
 from payments_core_app.settings import Mode, Settings, SettingsError
-from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
 
 __all__ = ["EXIT_REFUSED", "EXIT_TROUBLE", "as_json", "container_of", "fail", "run", "settings_or_exit"]
@@ -86,9 +85,7 @@ async def container_of(settings: Settings) -> AsyncIterator[Container]:
     try:
         yield container
     finally:
-        for gateway in container.gateways().values():
-            if isinstance(gateway, MidtransGateway):
-                gateway.close()
+        await close_gateways(container.gateways())
         store = container.store()
         if isinstance(store, SqlStore):
             await store.close()

@@ -11,7 +11,9 @@ from payments_core.errors import StorageError
 from payments_core.states import Confirm
 from payments_core_app.commands.common import EXIT_TROUBLE, as_json, print_json
 from payments_core_app.settings import Settings, SettingsError
+from payments_core_midtrans import MidtransSettings
 from payments_core_sqlalchemy import current_revision, head_revision
+from payments_core_stripe import StripeSettings
 
 __all__ = ["doctor", "examine"]
 
@@ -49,6 +51,7 @@ _SHOWN = frozenset(
         "PAYMENTS_PUBLIC_URL",
         "PAYMENTS_RETURN_ORIGINS",
         "STRIPE_API_URL",
+        "STRIPE_TIMEOUT_SECONDS",
     }
 )
 """Only what is known to be no secret is printed: a misspelt name may hold one."""
@@ -86,7 +89,7 @@ def examine(environment: dict[str, str]) -> list[Finding]:
     except SettingsError as error:
         return [*findings, *(Finding("error", problem) for problem in error.problems)]
     findings += [Finding("error", refusal) for refusal in settings.refusals()]
-    return [*findings, *_of_the_history(settings), *_of_the_gateway(settings), *_of_the_database(settings)]
+    return [*findings, *_of_the_history(settings), *_of_the_gateways(settings), *_of_the_database(settings)]
 
 
 def _of_a_name(name: str, value: str) -> Finding:
@@ -108,10 +111,32 @@ def _of_the_history(settings: Settings) -> list[Finding]:
     ]
 
 
-def _of_the_gateway(settings: Settings) -> list[Finding]:
-    midtrans = settings.midtrans
-    if midtrans is None:
-        return [Finding("error", "MIDTRANS_SERVER_KEY is not set: no order can be paid")]
+def _of_the_gateways(settings: Settings) -> list[Finding]:
+    midtrans, stripe = settings.midtrans, settings.stripe
+    if midtrans is None and stripe is None:
+        return [Finding("error", "neither MIDTRANS_SERVER_KEY nor STRIPE_SECRET_KEY is set: no order can be paid")]
+    findings = _of_midtrans(midtrans) if midtrans else []
+    findings += _of_stripe(stripe) if stripe else []
+    if midtrans is not None and stripe is not None:
+        findings.append(Finding("ok", f"a click that names no provider is paid through {settings.default_provider}"))
+    return findings
+
+
+def _of_stripe(stripe: StripeSettings) -> list[Finding]:
+    mode = {True: "live", False: "test", None: "unknown"}[stripe.live]
+    findings = [Finding("ok", f"Stripe at {stripe.api_base}, with a key of mode {mode}")]
+    if stripe.live is None:
+        findings.append(
+            Finding("warning", "STRIPE_SECRET_KEY begins with none of sk_live_, rk_live_, sk_test_, rk_test_")
+        )
+    if not stripe.webhook_secrets:
+        findings.append(Finding("error", "STRIPE_WEBHOOK_SECRET is not set: no event of Stripe could be verified"))
+    if len(stripe.webhook_secrets) > 1:
+        findings.append(Finding("warning", "STRIPE_WEBHOOK_SECRET holds several secrets; leave one after the rotation"))
+    return findings
+
+
+def _of_midtrans(midtrans: MidtransSettings) -> list[Finding]:
     findings = [Finding("ok", f"Midtrans at {midtrans.snap_base} and {midtrans.api_base}")]
     if midtrans.confirm is Confirm.SIGNATURE:
         findings.append(

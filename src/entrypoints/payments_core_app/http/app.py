@@ -11,7 +11,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, License, SecurityScheme
 
 from payments_core_app.batcher import Batcher
-from payments_core_app.container import Container
+from payments_core_app.container import Container, close_gateways
 from payments_core_app.http.auth import Guards
 from payments_core_app.http.errors import handlers
 from payments_core_app.http.health import health_routes
@@ -25,7 +25,6 @@ from payments_core_app.http.requests import Call, RequestMiddleware
 from payments_core_app.http.webhooks import webhook_routes
 from payments_core_app.logs import configure
 from payments_core_app.worker import SweepLoop
-from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
 
 __all__ = ["build_app"]
@@ -103,9 +102,7 @@ def _lifespan(
 
 
 async def _close(container: Container) -> None:
-    for gateway in container.gateways().values():
-        if isinstance(gateway, MidtransGateway):
-            gateway.close()
+    await close_gateways(container.gateways())
     store = container.store()
     if isinstance(store, SqlStore):
         await store.close()

@@ -10,7 +10,7 @@ from payments_core.limits import NESTING_MAX
 __all__ = ["Fields", "read_fields"]
 
 Fields = dict[str, Any]
-"""A JSON object as Midtrans sends it; every use checks the type of what it takes."""
+"""A JSON object as a gateway sends it; every use checks the type of what it takes."""
 
 
 def read_fields(body: bytes) -> Fields:

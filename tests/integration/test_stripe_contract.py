@@ -1,0 +1,74 @@
+"""Stripe keeps the contract of gateways: the official SDK over real HTTP, against a double of Stripe's API."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+
+from harness.stripe_double import KEY, SECRET, StripeDouble, signed, stripe_double
+from payments_core.payment import Attempt
+from payments_core.ports import PageClosing, PageOpened
+from payments_core.states import Signal
+from payments_core.testing.gateways import GatewayContract, Wire
+from payments_core_stripe import StripeGateway, StripeSettings
+
+DEEDS = {Signal.PENDING: "action", Signal.SETTLED: "paid", Signal.AUTHORIZED: "authorized"}
+
+
+class DoubleWire(Wire):
+    """The double's buyer and saboteur."""
+
+    def __init__(self, double: StripeDouble) -> None:
+        self._double = double
+
+    def is_payable(self, page: PageOpened) -> bool:
+        session = self._double.sessions.get(page.token)
+        return session is not None and session["status"] == "open" and session["url"] == page.url
+
+    def buyer_tries(self, page: PageOpened, attempt: Attempt, outcome: Signal) -> str:  # noqa: ARG002 - by the session
+        if outcome is Signal.EXPIRED:
+            intent_id = self._double.buyer(page.token, "action")
+            self._double.expires(page.token)
+            return intent_id
+        if outcome not in DEEDS:
+            pytest.skip(f"Stripe has no {outcome.value} charge: a declined try may be repeated, reviews are its own")
+        return self._double.buyer(page.token, DEEDS[outcome])
+
+    def becomes(self, transaction_id: str, word: Signal) -> None:
+        raise NotImplementedError(f"{transaction_id} {word}")
+
+    def notification(self, transaction_id: str) -> tuple[bytes, dict[str, str]]:
+        about = (event for event in reversed(self._double.events) if event["data"]["object"]["id"] == transaction_id)
+        return signed(next(about))
+
+    def refuses_the_next_call(self) -> None:
+        self._double.faults = ["refuse"]
+
+    def loses_the_next_answer(self) -> None:
+        self._double.faults = ["lose"]
+
+
+@pytest.fixture(scope="module")
+def double() -> Iterator[StripeDouble]:
+    with stripe_double() as running:
+        yield running
+
+
+class TestStripeGateway(GatewayContract):
+    secrets = (KEY, "sk_test", SECRET, "whsec")
+    price_minor = 7_500_000
+    unknown_page = PageClosing.IN_PROGRESS
+
+    @pytest.fixture
+    async def gateway(self, double: StripeDouble) -> AsyncIterator[StripeGateway]:
+        double.faults.clear()
+        settings = StripeSettings(
+            secret_key=KEY, webhook_secrets=(SECRET,), api_url=double.url, timeout=timedelta(seconds=5)
+        )
+        gateway = StripeGateway(settings)
+        yield gateway
+        await gateway.close()
+
+    @pytest.fixture
+    def wire(self, double: StripeDouble) -> Wire:
+        return DoubleWire(double)
