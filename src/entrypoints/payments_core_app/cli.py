@@ -7,6 +7,7 @@ from payments_core_app.commands.doctor import doctor
 from payments_core_app.commands.recovery import expire, reconcile
 from payments_core_app.commands.serving import migrate, serve, simulator, sweep, worker
 from payments_core_app.commands.tools import review, show, stock, token
+from payments_core_app.commands.transfers import confirm
 from payments_core_app.commands.verify import verify
 
 __all__ = ["cli"]
@@ -20,7 +21,7 @@ def cli() -> None:
 
 _COMMANDS = (
     *(serve, worker, sweep, reconcile, expire, migrate, simulator, demo),
-    *(token, stock, show, review, verify, doctor),
+    *(token, stock, show, review, confirm, verify, doctor),
 )
 for command in _COMMANDS:
     cli.add_command(command)

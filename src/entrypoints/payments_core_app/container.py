@@ -19,8 +19,10 @@ from payments_core_app.limited import LimitedGateway
 from payments_core_app.settings import Settings
 from payments_core_app.shares import GatewayCare
 from payments_core_app.tokens import Verifier, make_verifier
+from payments_core_manual import ManualGateway
 from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy.confirmations import StoredNotifications
 from payments_core_sqlalchemy.housekeeping import Housekeeping
 from payments_core_sqlalchemy.idempotency import SqlIdempotency
 from payments_core_sqlalchemy.recovery import SqlRecovery
@@ -35,14 +37,17 @@ __all__ = ["Container", "close_gateways", "make_gateways"]
 _ERRANDS_AT_ONCE = 64
 
 
-def make_gateways(settings: Settings) -> Mapping[str, Gateway]:
-    """The gateways that have keys, by name; each lets calls out when `GatewayCare` gave it a share."""
+def make_gateways(settings: Settings, store: SqlStore) -> Mapping[str, Gateway]:
+    """The gateways that have keys, by name; one that calls out does so when `GatewayCare` gave it a share."""
     gateways: dict[str, Gateway] = {}
     if settings.midtrans is not None:
         gateways["midtrans"] = MidtransGateway(settings.midtrans)
     if settings.stripe is not None:
         gateways["stripe"] = StripeGateway(settings.stripe)
-    return {name: LimitedGateway(gateway, CallBudget()) for name, gateway in gateways.items()}
+    limited: dict[str, Gateway] = {name: LimitedGateway(gateway, CallBudget()) for name, gateway in gateways.items()}
+    if settings.manual is not None:  # calls nobody
+        limited["manual"] = ManualGateway(settings.manual, StoredNotifications(store, ManualGateway.name))
+    return limited
 
 
 async def close_gateways(gateways: Mapping[str, Gateway]) -> None:
@@ -77,7 +82,7 @@ class Container(containers.DeclarativeContainer):
     store: providers.Provider[ShopStore] = providers.ThreadSafeSingleton(_store, settings)
     idempotency: providers.Provider[SqlIdempotency] = providers.ThreadSafeSingleton(SqlIdempotency, store)
     housekeeping: providers.Provider[Housekeeping] = providers.ThreadSafeSingleton(Housekeeping, store)
-    gateways: providers.Provider[Mapping[str, Gateway]] = providers.ThreadSafeSingleton(make_gateways, settings)
+    gateways: providers.Provider[Mapping[str, Gateway]] = providers.ThreadSafeSingleton(make_gateways, settings, store)
     care: providers.Provider[GatewayCare] = providers.ThreadSafeSingleton(_care, settings, store, gateways, clock)
     turns: providers.Provider[Turns] = providers.ThreadSafeSingleton(SqlTurns, store)
     survey: providers.Provider[SqlSurvey] = providers.ThreadSafeSingleton(SqlSurvey, store)
