@@ -4,11 +4,12 @@ from collections import Counter
 
 import attrs
 
+from payments_core.decide import Verdict
 from payments_core.facts import FactType
 from payments_core.limits import OVER_AFTER
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import AttemptState, Payment, RefundState
-from payments_core.decide import Verdict
+from payments_core.ports import DueKind, Kept
 from payments_core.returns import refundable
 from payments_core.states import ENDED, MONEY, CaseKind, ChargeState, Signal
 from payments_core.status import PaymentStatus, order_status, status
@@ -42,11 +43,18 @@ class Checks:
         self.tokens = set[str]()
         """Tokens that were ever stored, so that somebody may have been given them."""
         self.store.watchers.append(self._committed)
+        self.store.inbox_watchers.append(self._judged)
         self.world.on_transaction.append(self._gateway_changed)
 
     def _must(self, true: bool, what: str) -> None:
         if not true:
             self.world.complain(what)
+
+    def _judged(self, before: Kept | None, after: Kept) -> None:
+        """What was answered for good is never looked at again."""
+        final = before is not None and before.verdict in (Verdict.APPLIED, Verdict.STALE, Verdict.QUARANTINED)
+        same = before is None or before.verdict is after.verdict
+        self._must(same or not final, f"a notification that was {before and before.verdict} became {after.verdict}")
 
     def statuses(self) -> tuple[str, ...]:
         """How every payment stands."""
@@ -157,6 +165,12 @@ class Checks:
         for key, _, _ in transaction.now.refunds:
             ours = payment.refund(key)
             self._must(key.startswith("dash-") or ours is not None, f"money went back under a key not stored: {key}")
+        asked = {}
+        for key, _, _ in transaction.now.refunds:
+            refund = payment.refund(key)
+            if refund is not None and refund.asked_as is not None:
+                self._must(refund.asked_as not in asked, f"{refund.asked_as} was given back twice")
+                asked[refund.asked_as] = key
         given = transaction.now.refunded("pending") + transaction.now.charged_back
         self._must(given <= transaction.now.minor, f"{given} of {transaction.now.minor} went back")
 
@@ -180,8 +194,6 @@ class Checks:
 
     def still_due(self) -> list[str]:
         """What is due, and when."""
-        from payments_core.ports import DueKind
-
         return [f"{due.kind.value} {due.part} at {at}" for kind in DueKind for at, due in self.store.due(kind)]
 
     def _check_charge(self, payment: Payment, transaction: Transaction) -> None:
@@ -197,6 +209,8 @@ class Checks:
             self._must(ended, f"{name} is {truth.word.value} at the gateway and {charge.state.value} here")
             return
         self._must(charge.state is last, f"{name} is {truth.word.value} at the gateway and {charge.state.value} here")
+        for key, _, _ in truth.refunds:
+            self._must(payment.refund(key) is not None, f"money went back under {key}, which is not known here")
         if last in MONEY:
             self._must(charge.captured_minor == truth.minor, f"{name}: captured {charge.captured_minor}, not {truth.minor}")
             by_hand = any(
@@ -212,6 +226,10 @@ class Checks:
         for refund in payment.refunds:
             hanging = refund.state in (RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN)
             self._must(not hanging or refund.transaction_id in cases, f"{refund.key} is {refund.state.value}")
+            transaction = self.ledger.transactions[refund.transaction_id]
+            told = next((news for key, _, news in transaction.now.refunds if key == refund.key), None)
+            lost = told == "confirmed" and refund.state is RefundState.REFUSED
+            self._must(not lost, f"{refund.key} is {refund.state.value}, and was given back")
         held = any(c.state in (ChargeState.CHALLENGED, ChargeState.AUTHORIZED) for c in payment.charges)
         for attempt in payment.attempts:
             closing = attempt.state is AttemptState.CLOSING and not held

@@ -46,9 +46,14 @@ class Messenger:
             delayed = self.random.random() < self.post.delayed
             self.world.actor(self._deliver(body, self.random.uniform(1, 7200) if delayed else self.random.uniform(0.1, 2)))
 
-    def tell_again(self, transaction: Transaction) -> None:
-        """The last word about it, once and surely; worded a little differently, as a poll would be."""
-        self.world.actor(self._deliver(_body(transaction, transaction.now, again=True), self.random.uniform(1, 60)))
+    def tell_at_last(self, transaction: Transaction) -> None:
+        """The last word about it is told surely, unless it was told and acknowledged before.
+
+        That one message of a gateway's last change arrives is what the law of convergence assumes; it assumes no more.
+        """
+        body = _body(transaction, transaction.now)
+        if body not in self.acknowledged:
+            self.world.actor(self._deliver(body, self.random.uniform(1, 60)))
 
     def forge(self, transaction: Transaction, status: str) -> None:
         """Somebody rewrote the status, which nobody signs, under a true signature."""
@@ -59,6 +64,7 @@ class Messenger:
         await asyncio.sleep(after_s)
         for pause in (*_RETRY_AFTER_S, None):
             if await self._is_acknowledged(body):
+                self.acknowledged.add(body)
                 self._check_it_is_kept(body)
                 return
             if pause is not None:

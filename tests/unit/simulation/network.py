@@ -19,11 +19,12 @@ from payments_core.errors import GatewayTimeout, GatewayUnavailable, MalformedNo
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews, RefundReport, Unknown
 from payments_core.orders import Order
-from payments_core.payment import Attempt, Refund
+from payments_core.payment import Attempt, AttemptState, Refund
 from payments_core.policy import GatewayTraits
 from payments_core.ports import CaptureReply, Foreign, Genuine, PageClosing, PageReply, RefundReply
 from payments_core.states import Signal
 from unit.simulation.ledger import Ledger, Snapshot, Transaction
+from unit.simulation.loop import PROCESS
 
 __all__ = ["BEGAN", "PROVIDER", "SimulatedGateway", "Weather"]
 
@@ -37,7 +38,7 @@ _CURRENCY = "IDR"
 
 @attrs.define
 class Weather:
-    """How the wire behaves just now; probabilities of one call. `lag_s` is how old a status answer is."""
+    """How the wire behaves just now; probabilities of one call. `lag_s` is how old a status answer may be."""
 
     unreachable: bool = False
     refused: float = 0.0
@@ -60,6 +61,9 @@ class SimulatedGateway:
     traits: GatewayTraits = attrs.field(factory=GatewayTraits)
     weather: Weather = attrs.field(factory=Weather)
     name: str = PROVIDER
+    leases_hold: bool = True
+    """No clock jumps, so an opening belongs to one caller until its call has ended."""
+    _opening: dict[str, tuple[float, Any]] = attrs.field(factory=dict)
     said: Callable[[str], None] = lambda _name: None
 
     # ── what needs no call ────────────────────────────────────────────────────────────────────────────────────────
@@ -92,7 +96,18 @@ class SimulatedGateway:
         request = attempt.request
         if request is None:
             raise ValueError("a request is stored before it is sent")
-        return await self._call("open_page", lambda: self.ledger.open(attempt.provider_order_id, request))
+        order_id, now, process = attempt.provider_order_id, asyncio.get_running_loop().time(), PROCESS.get()
+        earlier = self._opening.get(order_id)
+        if earlier is not None and self.leases_hold and attempt.state is not AttemptState.CLOSING:
+            in_time = now < earlier[0] + self.traits.timeout.total_seconds()
+            if in_time and (earlier[1] is None or earlier[1].alive):
+                self.ledger.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
+        mine = self._opening[order_id] = (now, process)
+        try:
+            return await self._call("open_page", lambda: self.ledger.open(order_id, request))
+        finally:
+            if self._opening.get(order_id) == mine:
+                del self._opening[order_id]
 
     async def close_page(self, attempt: Attempt) -> PageClosing:
         """End the page named by the attempt's token."""
@@ -100,7 +115,7 @@ class SimulatedGateway:
 
     async def read(self, reference: str) -> Observation | None:
         """The transaction of this id, or the newest one of this order id."""
-        seen = await self._call("read", lambda: self.ledger.read(reference, self.weather.lag_s))
+        seen = await self._call("read", lambda: self.ledger.read(reference, self.random.uniform(0, self.weather.lag_s)))
         return observe(fields_of(*seen)) if seen else None
 
     async def cancel(self, transaction_id: str) -> None:

@@ -96,7 +96,7 @@ class _Unit(Owner):
         self.events = _Overlay(store.committed.events)
         self.bound = _Overlay(store.committed.bound)
         self.payments = store.payments_type(self)
-        self.inbox = _UnitInbox(self)
+        self.inbox = store.inbox_type(self)
         self.orders = store.orders_type(self)
 
     async def statement(self, name: str) -> None:
@@ -169,6 +169,9 @@ class _Unit(Owner):
             changed[payment_id] = (committed.payments.get(payment_id), after)
         for payment_id, (_before, after) in changed.items():
             committed.payments[payment_id] = after
+        for hear in store.inbox_watchers:
+            for key, kept in self.inbox_rows.own.items():
+                hear(committed.inbox.get(key), kept)
         committed.inbox.update(self.inbox_rows.own)
         committed.events.update(self.events.own)
         committed.bound.update(self.bound.own)
@@ -429,6 +432,7 @@ class SimulatedStore:
     """
 
     payments_type: type[_UnitPayments] = _UnitPayments
+    inbox_type: type[_UnitInbox] = _UnitInbox
     orders_type: type[_UnitOrders] = _UnitOrders
 
     def __init__(self, random: Random | None = None) -> None:
@@ -439,6 +443,7 @@ class SimulatedStore:
         self.open: dict[int, _Unit] = {}
         self.complaints: list[str] = []
         self.watchers: list[Callable[[dict[str, tuple[Payment | None, Payment]]], None]] = []
+        self.inbox_watchers: list[Callable[[Kept | None, Kept], None]] = []
         self.commits = 0
         self._next_due_at = -1
         self._next_due: datetime | None = None

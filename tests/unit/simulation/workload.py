@@ -80,11 +80,11 @@ class Workload:
         self.random = Random(f"plan {seed}")
         self.plan = draw_plan(self.random)
         self.world = World(Random(f"world {seed}"), self.plan.policy, self.plan.traits, parts)
+        self.world.gateway.leases_hold = "skew" not in self.plan.troubles
         self.messenger = Messenger(self.world, Random(f"post {seed}"))
         self.calm = False
         self.jumped = 0
         """Seconds by which the clocks of the service are ahead of the gateway's."""
-        self.requested: dict[str, list[tuple[str, int | None]]] = {}
         self.world.ledger.page_made = self._page_made
         self.world.on_transaction.append(self._transaction_changed)
         self.world.on_death = self._died
@@ -125,7 +125,7 @@ class Workload:
         """The gateway has the last word about everything, once."""
         for transaction in [*self.world.ledger.transactions.values()]:
             self.world.ledger.settle_refunds(transaction.transaction_id, "confirmed")
-            self.messenger.tell_again(transaction)
+            self.messenger.tell_at_last(transaction)
 
     def _start_process(self) -> None:
         skewed = not self.calm and "skew" in self.plan.troubles
@@ -187,9 +187,12 @@ class Workload:
         self.world.store.mood.down = False
 
     def _jump_clocks(self) -> None:
-        """The clocks differ by up to four seconds; now and then all of them jump ahead, as after a machine slept."""
+        """The clocks differ by up to four seconds; now and then all of them jump ahead.
+
+        Never by an hour: a page counts as over an hour after its end, because clocks may differ by less.
+        """
         if "skew" in self.plan.troubles:
-            self.jumped += self.random.choice([0, 0, 60, 3600])
+            self.jumped = min(2400, self.jumped + self.random.choice([0, 0, 60, 1200]))
             for process in self.world.processes:
                 process.clock.skew = timedelta(seconds=self.jumped + self.random.uniform(-2, 2))
                 process.poke()
@@ -220,17 +223,18 @@ class Workload:
             self.messenger.forge(transaction, self.random.choice(["settled", "expired", "denied", "pending", "what"]))
 
     async def _move_on(self, transaction: Transaction, was: Signal) -> None:
-        """Its next word, unless something else has happened to it; a settlement rarely turns, an expiry rarely pays."""
-        await asyncio.sleep(self.random.choice([0.5, 5, 60, 600, 3600]) * self.random.random())
+        """Its next word, unless something else has happened to it; a settlement rarely turns, and an expiry may pay."""
+        pause = self.random.choice([0.5, 5, 60, 600, 3600]) if was is not Signal.EXPIRED else self.plan.lasts_s / 2
+        await asyncio.sleep(pause * self.random.random())
         if self.calm or transaction.now.word is not was:
             return
         ledger, name = self.world.ledger, transaction.transaction_id
-        if was in (Signal.SETTLED, Signal.EXPIRED) and self.random.random() < 0.6:
-            if was is Signal.SETTLED and self.random.random() < 0.4:
+        if was is Signal.SETTLED and self.random.random() < 0.6:
+            if self.random.random() < 0.4:
                 ledger.charge_back(name, transaction.now.minor // self.random.choice([1, 3]))
-            elif was is Signal.SETTLED and self.random.random() < 0.3:
+            elif self.random.random() < 0.3:
                 ledger.dashboard_refund(name, transaction.now.minor // self.random.choice([1, 4]))
-            elif was is Signal.SETTLED:
+            else:
                 ledger.settle_refunds(name, self.random.choice(["confirmed", "confirmed", "refused"]))
             return
         ledger.becomes(name, self.random.choice(LEGAL[was]))
@@ -295,7 +299,6 @@ class Workload:
                 part = random.choice([None, payment.amount.amount_minor, payment.amount.amount_minor // 3, 1])
                 money = None if part is None else Money(part, IDR)
                 asked_as = f"request {random.randrange(6)}"
-                self.requested.setdefault(name, []).append((asked_as, part))
                 await self._ask(lambda p: p.service.refund(name, money, None, actor="olga", asked_as=asked_as))
             case "capture":
                 part = random.choice([None, payment.amount.amount_minor // 2])
