@@ -7,7 +7,7 @@ STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration laws check lint types imports snippets format docs build lock clean
+.PHONY: help setup run test test-unit test-integration laws simulation check lint types imports snippets format docs build lock clean
 
 help: ## Print every target with a sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -46,6 +46,10 @@ test-integration: setup ## Run the tests that start databases, processes and ser
 
 laws: setup ## Run the laws alone, and show how many interleavings were explored.
 	@$(BIN)/python -m pytest tests/unit/laws -s
+
+SEEDS ?= 1000
+simulation: setup ## Live through SEEDS made-up worlds (1000), or show the one of SEED.
+	@cd tests && ../$(BIN)/python -m unit.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(or $(FIRST),0))
 
 check: lint types imports snippets ## Run what CI runs beside the tests: ruff, mypy, import rules, docs snippets.
 

@@ -16,6 +16,8 @@ from payments_core.states import LIVE, MONEY, CaseKind, ChargeState, Signal
 __all__ = ["after_message", "attempt_of", "compare", "money_news"]
 
 _DECLINED = frozenset({ChargeState.DENIED, ChargeState.FAILED})
+_MAY_SAY_LESS = frozenset({*Signal} - {Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED})
+"""Words that follow a capture, which may have taken less than was held."""
 _SPEAKS_OF_MONEY = frozenset({Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED})
 
 
@@ -32,8 +34,8 @@ def attempt_of(payment: Payment, message: Observation) -> Attempt | None:
 def compare(attempt: Attempt, charge: Charge | None, message: Observation) -> frozenset[CaseKind]:
     """What of amount, currency, merchant and mode differs; what a message leaves out is not compared.
 
-    A smaller captured amount agrees when it is what we asked to capture, or when a reading of this transaction showed a
-    hold first: a partial capture.
+    A smaller amount agrees when it is what we asked to capture, or did capture, or when a reading of this transaction
+    showed a hold first: a partial capture, whatever became of it since.
     """
     faults = set()
     if message.amount is not None and message.amount.currency != attempt.amount.currency:
@@ -50,10 +52,10 @@ def _amount_agrees(attempt: Attempt, charge: Charge | None, message: Observation
         return charge is not None or message.meaning not in _SPEAKS_OF_MONEY
     if message.amount == attempt.amount:
         return True
-    captured = message.meaning in (Signal.CAPTURED, Signal.SETTLED)
-    if charge is None or not captured or not message.amount < attempt.amount:
+    if charge is None or message.meaning not in _MAY_SAY_LESS or not message.amount < attempt.amount:
         return False
-    return charge.authorized_by_reading or charge.capture_minor == message.amount.amount_minor
+    was_taken = charge.is_good and charge.captured_minor == message.amount.amount_minor
+    return charge.authorized_by_reading or charge.capture_minor == message.amount.amount_minor or was_taken
 
 
 def _differs(ours: object, theirs: object) -> bool:

@@ -34,10 +34,12 @@ __all__ = [
     "SamePage",
     "SendAgain",
     "cannot_be_proved",
+    "is_overtaken",
     "new_payment",
     "page_dead",
     "page_end",
     "page_opened",
+    "page_opened_late",
     "page_refused",
     "page_taken",
     "page_unanswered",
@@ -249,9 +251,38 @@ def page_opened(
     return follow(payment.with_attempt(known), now)
 
 
-def page_unanswered(payment: Payment, number: int, now: datetime) -> Payment:
-    """The payment with the lease given up and the outcome unknown: the next click or the sweep sends again."""
+def is_overtaken(payment: Payment, sent: Attempt) -> bool:
+    """Whether whoever sent this create took so long that the lease ended, and the page is somebody else's by now."""
+    return payment.attempt(sent.number).lease_until != sent.lease_until
+
+
+def page_opened_late(payment: Payment, number: int, token: str, url: str, policy: Policy, now: datetime) -> Payment:
+    """The payment after an answer that was overtaken by another create: which token is the newest nobody knows.
+
+    The first URL is stored all the same; the mark sees to it that the request is sent once more before it is handed
+    out. A page that is open for good had its newest token from a create that left later.
+    """
     page = payment.attempt(number)
+    if page.request is None:
+        return payment
+    if page.url is not None:
+        return payment.with_attempt(attrs.evolve(page, resend=True))
+    known = attrs.evolve(page, token=token, url=url)
+    if page.state is AttemptState.OPENING:
+        known = attrs.evolve(known, state=AttemptState.OPEN, resend=True, check_at=now + policy.poll, checks=0)
+    return follow(payment.with_attempt(known), now)
+
+
+def page_unanswered(payment: Payment, sent: Attempt, now: datetime) -> Payment:
+    """The payment with the lease given up and the outcome unknown: the next click or the sweep sends again.
+
+    A page that came to its end meanwhile, or was leased to somebody else, is left in peace.
+    """
+    page = payment.attempt(sent.number)
+    if is_overtaken(payment, sent):
+        return payment
+    if not page.is_payable:
+        return payment.with_attempt(attrs.evolve(page, lease_until=None))
     pause = RETRY_SCHEDULE[min(page.checks, len(RETRY_SCHEDULE) - 1)]
     return payment.with_attempt(attrs.evolve(page, lease_until=None, check_at=now + pause, checks=page.checks + 1))
 

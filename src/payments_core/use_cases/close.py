@@ -24,10 +24,13 @@ __all__ = ["ClosePages"]
 
 @attrs.frozen
 class _Seen:
-    """What one round of closing found out; `unplaced` is a transaction the gateway shows and we cannot place."""
+    """What one round of closing found out.
+
+    `token_gone` is the token the gateway called gone; `unplaced` is a transaction it shows and we cannot place.
+    """
 
     payment: Payment
-    token_gone: bool
+    token_gone: str | None
     unplaced: str | None = None
 
 
@@ -95,7 +98,7 @@ class ClosePages:
         seen = await self._look(payment, number)
         for _ in range(CLOSE_ROUNDS_MAX - 1):
             to_cancel = [c for c in seen.payment.charges_of(payment.attempt(number)) if _is_to_cancel(c, seen, number)]
-            if not to_cancel and (seen.token_gone or payment.attempt(number).token is None):
+            if not to_cancel and seen.token_gone == payment.attempt(number).token:
                 break
             await self._cancel(seen.payment, number, to_cancel)
             seen = await self._look(seen.payment, number)
@@ -114,7 +117,8 @@ class ClosePages:
         """The token first, then the transactions: whatever began before the token was gone is seen."""
         page = payment.attempt(number)
         gateway = self.gateways[page.provider]
-        token_gone = page.token is not None and await gateway.close_page(page) is PageClosing.GONE
+        is_gone = page.token is not None and await gateway.close_page(page) is PageClosing.GONE
+        token_gone = page.token if is_gone else None
         heard, answer = await self.ask.page_heard(payment.payment_id, page)
         seen = _Seen(heard or payment, token_gone, _unplaced(heard or payment, answer))
         for charge in seen.payment.charges_of(page):
@@ -142,7 +146,9 @@ class ClosePages:
             return payment
         if seen.unplaced is not None:
             return cannot_be_proved(payment, number, seen.unplaced, now)
-        proof = proof_of_death(payment, page, token_gone=seen.token_gone, asked_at=asked_at)
+        # Another closing at the same time may have made a newer token: that one is not proved gone.
+        is_gone = seen.token_gone is not None and seen.token_gone == page.token
+        proof = proof_of_death(payment, page, token_gone=is_gone, asked_at=asked_at)
         return page_dead(payment, number, proof, now) if proof else try_closing_again(payment, number, now)
 
     def _later(self, payment: Payment, transaction_id: str) -> Payment:

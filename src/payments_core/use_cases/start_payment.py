@@ -32,8 +32,10 @@ from payments_core.pages import (
     ReplacePage,
     SamePage,
     SendAgain,
+    is_overtaken,
     new_payment,
     page_opened,
+    page_opened_late,
     page_refused,
     page_taken,
     page_unanswered,
@@ -204,21 +206,25 @@ class StartPayment:
         try:
             reply = await self._gateway(attempt.provider).open_page(attempt)
         except GatewayError:
-            unanswered = partial(page_unanswered, number=number, now=self.desk.clock.now())
+            unanswered = partial(page_unanswered, sent=attempt, now=self.desk.clock.now())
             await self.desk.change(payment_id, unanswered, actor=actor)
             raise
-        payment = await self.desk.change(payment_id, partial(self._after_reply, number, reply), actor=actor) or payment
+        payment = await self.desk.change(payment_id, partial(self._after_reply, attempt, reply), actor=actor) or payment
         page = payment.attempt(number)
         if isinstance(reply, PageRefused) and page.state is AttemptState.DEAD:
             raise GatewayRefused("; ".join(reply.reasons) or "the gateway refused the page")
         return Paying(payment, page, created=attempt.url is None)
 
-    def _after_reply(self, number: int, reply: PageReply, payment: Payment) -> Payment:
-        now = self.desk.clock.now()
+    def _after_reply(self, sent: Attempt, reply: PageReply, payment: Payment) -> Payment:
+        number, now = sent.number, self.desk.clock.now()
+        traits = self._gateway(sent.provider).traits
         match reply:
+            case PageOpened(token, url) if is_overtaken(payment, sent) and traits.replaces_pages:
+                return page_opened_late(payment, number, token, url, self.policy, now)
             case PageOpened(token, url):
-                traits = self._gateway(payment.attempt(number).provider).traits
                 return page_opened(payment, number, token, url, traits, self.policy, now)
+            case PageRefused() if is_overtaken(payment, sent):
+                return payment  # whoever sent it after us will be told the same
             case PageRefused():
                 return page_refused(payment, number, now)
             case PageTaken():

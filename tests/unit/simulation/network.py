@@ -1,0 +1,217 @@
+"""The wire between us and the gateway: the `Gateway` port over calls that are slow, lost, refused, or done and cut off.
+
+A request that outlives its caller's time-out arrives all the same, and takes effect late.
+"""
+
+import asyncio
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from random import Random
+from typing import Any, TypeVar
+
+import attrs
+
+from payments_core.errors import GatewayTimeout, GatewayUnavailable, MalformedNotification, NotAuthentic
+from payments_core.money import Money
+from payments_core.observations import Observation, RefundNews, RefundReport, Unknown
+from payments_core.orders import Order
+from payments_core.payment import Attempt, AttemptState, Refund
+from payments_core.policy import GatewayTraits
+from payments_core.ports import CaptureReply, Foreign, Genuine, PageClosing, PageReply, RefundReply
+from payments_core.states import Signal
+from unit.simulation.ledger import Ledger, Snapshot, Transaction
+from unit.simulation.loop import PROCESS
+
+__all__ = ["BEGAN", "PROVIDER", "SimulatedGateway", "Weather"]
+
+PROVIDER = "memory"
+BEGAN = datetime(2026, 1, 1, 5, 0, tzinfo=UTC)
+"""What the clocks show when a world begins."""
+Answer = TypeVar("Answer")
+_SECRET = b"memory-secret"
+_CURRENCY = "IDR"
+
+
+@attrs.define
+class Weather:
+    """How the wire behaves just now; probabilities of one call. `lag_s` is how old a status answer may be."""
+
+    unreachable: bool = False
+    refused: float = 0.0
+    """An error, and nothing happened."""
+    lost: float = 0.0
+    """It happened, and the answer never came."""
+    broken: float = 0.0
+    """It happened, and the answer was an error."""
+    slow: float = 0.0
+    """Up to 40 seconds each way: many time out and take effect later."""
+    lag_s: float = 0.0
+
+
+@attrs.define
+class SimulatedGateway:
+    """The `Gateway` port; `ledger` is the far side."""
+
+    ledger: Ledger
+    random: Random
+    traits: GatewayTraits = attrs.field(factory=GatewayTraits)
+    weather: Weather = attrs.field(factory=Weather)
+    name: str = PROVIDER
+    leases_hold: bool = True
+    """No clock jumps, so an opening belongs to one caller until its call has ended."""
+    _opening: dict[str, tuple[float, Any]] = attrs.field(factory=dict)
+    said: Callable[[str], None] = lambda _name: None
+
+    # ── what needs no call ────────────────────────────────────────────────────────────────────────────────────────
+    def authenticate(self, body: bytes, headers: Mapping[str, str]) -> Genuine | Foreign:
+        """What the bytes say, once their signature is proved."""
+        if b"transaction_id" not in body:
+            raise MalformedNotification("no transaction_id")
+        if not hmac.compare_digest(headers.get("signature", ""), sign(body)):
+            raise NotAuthentic("the signature is wrong")
+        return Genuine(self.observe(body))
+
+    def observe(self, body: bytes) -> Observation:
+        """What a notification says."""
+        return observe(json.loads(body))
+
+    def refuse_unsayable(self, order: Order) -> None:
+        """This wire can say every amount."""
+
+    def refuse_amount(self, amount: Money) -> None:
+        """This wire can say every amount."""
+
+    def page_request(self, order: Order, attempt: Attempt) -> str:  # noqa: ARG002 - the amount is the attempt's
+        """The body that opens this attempt."""
+        ends_at = (attempt.ends_at - BEGAN).total_seconds()
+        return json.dumps({"amount_minor": attempt.amount.amount_minor, "ends_at": ends_at})
+
+    # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def open_page(self, attempt: Attempt) -> PageReply:
+        """Send the stored request."""
+        request = attempt.request
+        if request is None:
+            raise ValueError("a request is stored before it is sent")
+        order_id, now, process = attempt.provider_order_id, asyncio.get_running_loop().time(), PROCESS.get()
+        earlier = self._opening.get(order_id)
+        if earlier is not None and self.leases_hold and attempt.state is not AttemptState.CLOSING:
+            in_time = now < earlier[0] + self.traits.timeout.total_seconds()
+            if in_time and (earlier[1] is None or earlier[1].alive):
+                self.ledger.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
+        mine = self._opening[order_id] = (now, process)
+        try:
+            return await self._call("open_page", lambda: self.ledger.open(order_id, request))
+        finally:
+            if self._opening.get(order_id) == mine:
+                del self._opening[order_id]
+
+    async def close_page(self, attempt: Attempt) -> PageClosing:
+        """End the page named by the attempt's token."""
+        return await self._call("close_page", lambda: self.ledger.close(attempt.provider_order_id, attempt.token))
+
+    async def read(self, reference: str) -> Observation | None:
+        """The transaction of this id, or the newest one of this order id."""
+        seen = await self._call("read", lambda: self.ledger.read(reference, self.random.uniform(0, self.weather.lag_s)))
+        return observe(fields_of(*seen)) if seen else None
+
+    async def cancel(self, transaction_id: str) -> None:
+        """Cancel a transaction."""
+        await self._call("cancel", lambda: self.ledger.cancel(transaction_id))
+
+    async def capture(self, transaction_id: str, amount: Money) -> CaptureReply:
+        """Take held money."""
+        return await self._call("capture", lambda: self.ledger.capture(transaction_id, amount.amount_minor))
+
+    async def approve(self, transaction_id: str) -> CaptureReply:
+        """Let a transaction under review through."""
+        return await self._call("approve", lambda: self.ledger.review(transaction_id, Signal.CAPTURED))
+
+    async def deny(self, transaction_id: str) -> CaptureReply:
+        """Refuse a transaction under review."""
+        return await self._call("deny", lambda: self.ledger.review(transaction_id, Signal.DENIED))
+
+    async def refund(self, refund: Refund) -> RefundReply:
+        """Give settled money back."""
+        key, transaction_id, minor = refund.key, refund.transaction_id, refund.amount.amount_minor
+        return await self._call("refund", lambda: self.ledger.refund(key, transaction_id, minor))
+
+    async def _call(self, name: str, effect: Callable[[], Answer]) -> Answer:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        weather, random, far_side = self.weather, self.random, Context()
+        self.said(name)
+
+        def tell(how: Callable[[Any], None], what: object) -> None:
+            if not answer.done():
+                how(what)
+
+        def arrive() -> None:
+            if weather.unreachable or random.random() < weather.refused:
+                loop.call_later(self._pause(), tell, answer.set_exception, GatewayUnavailable("503"), context=far_side)
+                return
+            result = effect()
+            draw = random.random()
+            if draw < weather.broken:
+                loop.call_later(self._pause(), tell, answer.set_exception, GatewayUnavailable("502"), context=far_side)
+            elif draw >= weather.broken + weather.lost:
+                loop.call_later(self._pause(), tell, answer.set_result, result, context=far_side)
+
+        loop.call_later(self._pause(), arrive, context=far_side)
+        late = GatewayTimeout("no answer in time")
+        limit = loop.call_later(self.traits.timeout.total_seconds(), tell, answer.set_exception, late)
+        try:
+            return await answer
+        finally:
+            limit.cancel()
+            self.said(f"{name} answered")
+
+    def _pause(self) -> float:
+        slow = self.random.random() < self.weather.slow
+        return self.random.uniform(0, 40) if slow else self.random.uniform(0.01, 0.4)
+
+
+# ── the wire's words ──────────────────────────────────────────────────────────────────────────────────────────────────
+def sign(body: bytes) -> str:
+    """The signature of a notification."""
+    return hmac.new(_SECRET, body, sha256).hexdigest()
+
+
+def fields_of(transaction: Transaction, snapshot: Snapshot) -> dict[str, Any]:
+    """What a status answer or a notification says of it."""
+    return {
+        "order_id": transaction.order_id,
+        "transaction_id": transaction.transaction_id,
+        "status": snapshot.word.value,
+        "amount_minor": snapshot.minor,
+        "method": transaction.method,
+        "refunds": snapshot.refunds,
+        "refunded": snapshot.refunded(),
+        "charged_back": snapshot.charged_back,
+    }
+
+
+def observe(fields: Mapping[str, Any]) -> Observation:
+    """The same in our words."""
+    word, method = fields["status"], fields["method"]
+    refunds = (RefundReport(key, Money.of(minor, _CURRENCY), RefundNews(news)) for key, minor, news in fields["refunds"])
+    return Observation(
+        provider=PROVIDER,
+        provider_order_id=fields["order_id"],
+        transaction_id=fields["transaction_id"],
+        meaning=Signal(word) if word in Signal._value2member_map_ else Unknown(word),
+        amount=Money.of(fields["amount_minor"], _CURRENCY),
+        method=method,
+        ends_page=word in ("expired", "cancelled") and method != "card",
+        refunded=Money.of(fields["refunded"], _CURRENCY),
+        refunds=tuple(refunds),
+        charged_back=Money.of(fields["charged_back"], _CURRENCY),
+    )
+
+
+def seconds(of: datetime) -> float:
+    """A moment as seconds since a world began."""
+    return (of - BEGAN) / timedelta(seconds=1)

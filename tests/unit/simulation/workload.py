@@ -1,0 +1,333 @@
+"""What buyers, the gateway, the shop, operators and fate do in one world, all drawn from its seed.
+
+Each seed draws which kinds of trouble there are at all: with everything at once most kinds would hide each other.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
+
+import attrs
+
+from payments_core.errors import PaymentsError
+from payments_core.money import Money
+from payments_core.pages import PageWish
+from payments_core.payment import CaseDecision, Payment
+from payments_core.policy import GatewayTraits, LatePayment, Policy, RefundRule
+from payments_core.states import Confirm, Signal
+from payments_core.testing.histories import LEGAL
+from unit.simulation.ledger import Page, Transaction
+from unit.simulation.messages import Messenger, Post
+from unit.simulation.network import PROVIDER, Weather
+from unit.simulation.process import ConnectionLost, Process
+from unit.simulation.store import Mood
+from unit.simulation.world import IDR, Parts, World
+
+__all__ = ["Workload", "draw_plan", "Plan"]
+
+_TROUBLES = (
+    "crash", "drop", "repeat", "delay", "lose", "refuse", "slow", "lag", "outage", "database", "stall", "skew", "forge",
+)  # fmt: skip
+_DEEDS = ("cancel", "refund", "capture", "review", "void", "refresh", "resolve", "replace")
+_FIRST = (
+    (Signal.PENDING, 8), (Signal.SETTLED, 4), (Signal.CAPTURED, 4), (Signal.DENIED, 3), (Signal.AUTHORIZED, 2),
+    (Signal.CHALLENGED, 1),
+)  # fmt: skip
+_PATIENCE_S = 20.0
+
+
+@attrs.frozen
+class Plan:
+    """What this seed's world is like."""
+
+    troubles: frozenset[str]
+    deeds: tuple[str, ...]
+    orders: int
+    processes: int
+    lasts_s: float
+    policy: Policy
+    traits: GatewayTraits
+
+
+def draw_plan(random: Random) -> Plan:
+    """A world drawn from its seed."""
+    many = random.random()
+    troubles = frozenset(name for name in _TROUBLES if random.random() < many)
+    deeds = tuple(name for name in _DEEDS if random.random() < 0.4)
+    confirm = random.choice([Confirm.ALWAYS, Confirm.ALWAYS, Confirm.SIGNATURE])
+    if confirm is Confirm.SIGNATURE:
+        troubles -= {"forge"}
+    rules = {"card": RefundRule(timedelta(days=90)), "wallet": RefundRule(timedelta(days=45), partial=False)}
+    return Plan(
+        troubles=troubles,
+        deeds=deeds,
+        orders=random.choice([1, 1, 2]),
+        processes=random.choice([1, 2, 2, 3]),
+        lasts_s=random.choice([1200.0, 7200.0, 100_000.0]),
+        policy=Policy(
+            expiry=timedelta(minutes=random.choice([12, 60, 1440])),
+            late_payment=random.choice(list(LatePayment)),
+        ),
+        traits=GatewayTraits(confirm=confirm, refunds=random.choice([None, rules])),
+    )
+
+
+class Workload:
+    """The actors of one world."""
+
+    def __init__(self, seed: int | str, parts: Parts | None = None) -> None:
+        self.random = Random(f"plan {seed}")
+        self.plan = draw_plan(self.random)
+        self.world = World(Random(f"world {seed}"), self.plan.policy, self.plan.traits, parts)
+        self.world.gateway.leases_hold = "skew" not in self.plan.troubles
+        self.messenger = Messenger(self.world, Random(f"post {seed}"))
+        self.calm = False
+        self.jumped = 0
+        """Seconds by which the clocks of the service are ahead of the gateway's."""
+        self.world.ledger.page_made = self._page_made
+        self.world.on_transaction.append(self._transaction_changed)
+        self.world.on_death = self._died
+        self.random = Random(f"work {seed}")
+        self.orders = [f"o{number}" for number in range(1, self.plan.orders + 1)]
+
+    # ── beginning and end ─────────────────────────────────────────────────────────────────────────────────────────
+    def begin(self) -> None:
+        """The orders are placed, and everybody begins."""
+        world, plan, random = self.world, self.plan, self.random
+        world.say(f"{sorted(plan.troubles)} {plan.deeds} {plan.processes} processes, {plan.lasts_s:.0f} s")
+        self.stock = {order: random.choice([2, 2, 12]) for order in self.orders}
+        for order in self.orders:
+            world.put_order(order, units=2, price=50_000, stock=self.stock[order])
+        for _ in range(plan.processes):
+            self._start_process()
+        self._draw_weather()
+        for order in self.orders:
+            for _ in range(random.choice([1, 1, 2, 3])):
+                world.actor(self._buyer(order, random.choice([2, 4, 6])))
+            world.actor(self._operator(order))
+        world.actor(self._fate())
+
+    def calm_down(self) -> None:
+        """No trouble any more: the gateway, the network, the database and the processes are well, and people rest."""
+        world = self.world
+        self.calm = True
+        world.say("calm")
+        world.gateway.weather, world.store.mood, self.messenger.post = Weather(), Mood(), Post()
+        world.ledger.refuse_pages = world.ledger.refuse_operations = world.ledger.refunds_wait = False
+        if "crash" in self.plan.troubles:
+            for process in [*world.processes]:
+                process.die()
+        while len(world.processes) < self.plan.processes:
+            self._start_process()
+
+    def tell_the_rest(self) -> None:
+        """The gateway has the last word about everything, once."""
+        for transaction in [*self.world.ledger.transactions.values()]:
+            self.world.ledger.settle_refunds(transaction.transaction_id, "confirmed")
+            self.messenger.tell_at_last(transaction)
+
+    def _start_process(self) -> None:
+        skewed = not self.calm and "skew" in self.plan.troubles
+        skew = timedelta(seconds=self.jumped + (self.random.uniform(-2, 2) if skewed else 0))
+        process = self.world.start_process(skew=skew)
+        if not self.calm and "crash" in self.plan.troubles and self.random.random() < 0.8:
+            process.fuse = int(self.random.expovariate(1 / 250))
+
+    def _died(self, _process: Process) -> None:
+        self.world.actor(self._restart())
+
+    async def _restart(self) -> None:
+        await asyncio.sleep(self.random.choice([0.1, 5, 40, 300]))
+        if len(self.world.processes) < self.plan.processes:
+            self._start_process()
+
+    # ── fate ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _fate(self) -> None:
+        while not self.calm:
+            await asyncio.sleep(self.random.expovariate(8 / self.plan.lasts_s))
+            if not self.calm:
+                self._draw_weather()
+                self._jump_clocks()
+
+    def _draw_weather(self) -> None:
+        def rate(trouble: str, *rates: float) -> float:
+            return self.random.choice(rates) if trouble in self.plan.troubles else 0.0
+
+        world = self.world
+        world.gateway.weather = Weather(
+            unreachable=bool(rate("outage", 0, 0, 1)),
+            refused=rate("refuse", 0, 0.1, 0.3),
+            lost=rate("lose", 0, 0.1, 0.4),
+            broken=rate("lose", 0, 0.1, 0.2),
+            slow=rate("slow", 0, 0.2, 0.5),
+            lag_s=rate("lag", 0, 5, 60, 300),
+        )
+        world.store.mood = Mood(
+            down=bool(rate("database", 0, 0, 0, 1)),
+            slow=rate("stall", 0, 0.2),
+            stalls=rate("stall", 0, 0, 0.01),
+            commit_refused=rate("database", 0, 0.05),
+            commit_unknown=rate("database", 0, 0.05),
+        )
+        self.messenger.post = Post(
+            dropped=rate("drop", 0, 0.3, 1.0),
+            repeated=rate("repeat", 0, 0.5),
+            delayed=rate("delay", 0, 0.5),
+        )
+        world.ledger.refuse_operations = rate("refuse", 0, 0, 1) > 0
+        world.ledger.refuse_pages = rate("refuse", 0, 0, 0, 1) > 0
+        world.ledger.refunds_wait = self.random.random() < 0.3
+        if world.store.mood.down:
+            world.actor(self._database_comes_back())
+        world.say(f"{world.gateway.weather} {world.store.mood} {self.messenger.post}")
+
+    async def _database_comes_back(self) -> None:
+        await asyncio.sleep(self.random.choice([2, 30, 200]))
+        self.world.store.mood.down = False
+
+    def _jump_clocks(self) -> None:
+        """The clocks differ by up to four seconds; now and then all of them jump ahead.
+
+        Never by an hour: a page counts as over an hour after its end, because clocks may differ by less.
+        """
+        if "skew" in self.plan.troubles:
+            self.jumped = min(2400, self.jumped + self.random.choice([0, 0, 60, 1200]))
+            for process in self.world.processes:
+                process.clock.skew = timedelta(seconds=self.jumped + self.random.uniform(-2, 2))
+                process.poke()
+
+    # ── the gateway's own doings ──────────────────────────────────────────────────────────────────────────────────
+    def _page_made(self, page: Page) -> None:
+        self.world.actor(self._end_page(page))
+
+    async def _end_page(self, page: Page) -> None:
+        """At its end nobody can choose a method; what is pending expires in one of the next batches."""
+        await asyncio.sleep(max(0, page.ends_at - self.world.loop.time()))
+        page.gone = True
+        await asyncio.sleep(self.random.uniform(1, 3000))
+        for transaction in self.world.ledger.tries(page.order_id):
+            if transaction.now.word is Signal.PENDING:
+                self.world.ledger.becomes(transaction.transaction_id, Signal.EXPIRED)
+            elif transaction.now.word is Signal.CHALLENGED:
+                self.world.ledger.becomes(transaction.transaction_id, Signal.CANCELLED)
+        await asyncio.sleep(self.random.uniform(1, 20_000))
+        for transaction in self.world.ledger.tries(page.order_id):
+            if transaction.now.word is Signal.AUTHORIZED:
+                self.world.ledger.becomes(transaction.transaction_id, Signal.EXPIRED)
+
+    def _transaction_changed(self, transaction: Transaction) -> None:
+        if not self.calm and LEGAL[transaction.now.word] and self.random.random() < 0.85:
+            self.world.actor(self._move_on(transaction, transaction.now.word))
+        if "forge" in self.plan.troubles and not self.calm and self.random.random() < 0.3:
+            self.messenger.forge(transaction, self.random.choice(["settled", "expired", "denied", "pending", "what"]))
+
+    async def _move_on(self, transaction: Transaction, was: Signal) -> None:
+        """Its next word, unless something else has happened to it; a settlement rarely turns, and an expiry may pay."""
+        pause = self.random.choice([0.5, 5, 60, 600, 3600]) if was is not Signal.EXPIRED else self.plan.lasts_s / 2
+        await asyncio.sleep(pause * self.random.random())
+        if self.calm or transaction.now.word is not was:
+            return
+        ledger, name = self.world.ledger, transaction.transaction_id
+        if was is Signal.SETTLED and self.random.random() < 0.6:
+            if self.random.random() < 0.4:
+                ledger.charge_back(name, transaction.now.minor // self.random.choice([1, 3]))
+            elif self.random.random() < 0.3:
+                ledger.dashboard_refund(name, transaction.now.minor // self.random.choice([1, 4]))
+            else:
+                ledger.settle_refunds(name, self.random.choice(["confirmed", "confirmed", "refused"]))
+            return
+        ledger.becomes(name, self.random.choice(LEGAL[was]))
+
+    # ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
+    async def _ask(self, work: Callable[[Process], Awaitable[object]]) -> object | None:
+        """The answer of any process to a request, None for every kind of no."""
+        if not self.world.processes:
+            return None
+        process = self.random.choice(self.world.processes)
+        try:
+            return await asyncio.wait_for(process.call(lambda: work(process)), _PATIENCE_S)
+        except (PaymentsError, ConnectionLost, TimeoutError):
+            return None
+
+    def _now_and_then(self) -> float:
+        return self.random.choice([0.01, 0.3, 3, 30, 300, self.plan.lasts_s / 6]) * self.random.random()
+
+    async def _buyer(self, order: str, times: int) -> None:
+        """Clicks, and tries to pay on whatever page there is, perhaps one shown long ago."""
+        for _ in range(times):
+            await asyncio.sleep(self._now_and_then())
+            if self.calm:
+                return
+            wish = PageWish(provider=PROVIDER)
+            if "replace" in self.plan.deeds and self.random.random() < 0.3:
+                wish = PageWish(provider=PROVIDER, methods=(self.random.choice(["card", "wallet"]),))
+            await self._ask(lambda p, w=wish: p.service.start(order, w, customer_id="alice", actor="alice"))  # type: ignore[misc]
+            for _ in range(self.random.choice([0, 1, 1, 1, 2])):
+                await asyncio.sleep(self.random.choice([0.0, 0.5, 20, 400]) * self.random.random())
+                self._try_to_pay(order)
+
+    def _try_to_pay(self, order: str) -> None:
+        payment = self.world.payment_of(order)
+        known = [a for a in payment.attempts if a.provider_order_id in self.world.ledger.pages] if payment else []
+        if not known or self.calm:
+            return
+        attempt = self.random.choice(known)
+        token = attempt.token or self.world.ledger.pages[attempt.provider_order_id].tokens[-1]
+        words, weights = zip(*_FIRST, strict=True)
+        (word,) = self.random.choices(words, weights)
+        method = self.random.choice(["card", "card", "wallet", "bank_transfer"])
+        self.world.ledger.buyer_tries(attempt.provider_order_id, token, word, method)
+
+    async def _operator(self, order: str) -> None:
+        """Does what this seed's operators do, at any time."""
+        while self.plan.deeds:
+            await asyncio.sleep(self._now_and_then() + self.plan.lasts_s / 50)
+            payment = self.world.payment_of(order)
+            if self.calm:
+                return
+            deed = self.random.choice(self.plan.deeds)
+            if deed == "cancel" and self.random.random() < 0.3:
+                await self._ask(lambda p: p.service.cancel_order(order, actor="shop") if p.service.cancel_order else _nothing())
+            elif payment is not None:
+                await self._operate(deed, payment)
+
+    async def _operate(self, deed: str, payment: Payment) -> None:
+        name, random = payment.payment_id, self.random
+        match deed:
+            case "refund":
+                part = random.choice([None, payment.amount.amount_minor, payment.amount.amount_minor // 3, 1])
+                money = None if part is None else Money(part, IDR)
+                asked_as = f"request {random.randrange(6)}"
+                await self._ask(lambda p: p.service.refund(name, money, None, actor="olga", asked_as=asked_as))
+            case "capture":
+                part = random.choice([None, payment.amount.amount_minor // 2])
+                money = None if part is None else Money(part, IDR)
+                await self._ask(lambda p: p.service.operate.capture(name, money, actor="olga"))
+            case "review":
+                approve = random.random() < 0.6
+                await self._ask(
+                    lambda p: (p.service.operate.approve if approve else p.service.operate.deny)(name, actor="olga")
+                )
+            case "void":
+                await self._ask(lambda p: p.service.operate.cancel(name, actor="olga"))
+            case "refresh":
+                await self._ask(lambda p: p.service.operate.refresh(name, actor="olga"))
+            case "resolve" if payment.open_cases:
+                case = random.choice(payment.open_cases).number
+                decision = random.choice(list(CaseDecision))
+                await self._ask(lambda p: p.service.operate.resolve(name, case, decision, "because", actor="olga"))
+            case _:
+                pass
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is due, and nothing at the gateway will change by itself."""
+        alive = any(t.now.word in (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED) for t in self.world.ledger.transactions.values())
+        return self.world.store.next_due() is None and not alive
+
+
+async def _nothing() -> None:
+    """The shop keeps its orders elsewhere."""
+
+
