@@ -6,16 +6,21 @@
   collected already, and asks the tests first that killed its neighbours.
 """
 
+import resource
+import signal
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import libcst as cst
 import libcst.matchers as m
 import pytest
+from _pytest.config import _prepareconfig
 from mutmut import __main__ as mutmut
 from mutmut.configuration import config
-from mutmut.mutation import file_mutation
+from mutmut.mutation import file_mutation, trampoline
 from mutmut.runners.harness import PytestRunner
 from mutmut.utils.file_utils import change_cwd
 from mutmut.utils.format_utils import mangled_name_from_mutant_name
@@ -24,6 +29,10 @@ from mutmut.workers import isolation
 PROPERTY = m.FunctionDef(decorators=[m.Decorator(decorator=m.Name("property"))])
 KILLERS = Path("mutants/killers.txt").absolute()
 """Which test killed a mutant of which function, a line each."""
+ONE_LOOP = [f"-oasyncio_default_{what}_loop_scope=session" for what in ("test", "fixture")]
+"""A loop for each test takes longer than most of them."""
+CPU_SECONDS_MAX = 30
+"""Of one mutant; the tests need six. A wall clock would take a busy machine for a mutant that hangs."""
 Nodes = Sequence[Any]
 
 
@@ -52,38 +61,30 @@ def mutate_properties() -> None:
 
 
 class Collected:
-    """A pytest session that has collected its tests and runs some of them, until one fails."""
+    """A pytest session that has collected its tests; a fork of this process runs them, until one fails."""
 
     def __init__(self, args: list[str]) -> None:
         self.failed = False
-        # What pytest.main does, but for running: the fork does that.
-        self.config = _prepared(args, self)
-        self.session = pytest.Session.from_config(self.config)
+        self.config = _prepareconfig(args, plugins=[self])
+        session = pytest.Session.from_config(self.config)
         self.config._do_configure()
-        self.config.hook.pytest_sessionstart(session=self.session)
-        self.config.hook.pytest_collection(session=self.session)
-        self.items = {item.nodeid: item for item in self.session.items}
+        self.config.hook.pytest_sessionstart(session=session)
+        self.config.hook.pytest_collection(session=session)
+        self.items = {item.nodeid: item for item in session.items}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Every phase of every test ends here."""
         self.failed |= report.failed
 
-    def first_to_fail(self, names: Iterable[str]) -> str | None:
+    def first_to_fail(self, names: Sequence[str]) -> str | None:
         """The first of these tests that fails."""
-        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
-        if reporter is not None:
-            self.config.pluginmanager.unregister(reporter)
-        for name in names:
-            self.config.hook.pytest_runtest_protocol(item=self.items[name], nextitem=None)
+        self.config.pluginmanager.unregister(name="terminalreporter")
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # asyncio would take it over and give it back, for every test
+        for name, following in zip_longest(names, names[1:]):
+            self.config.hook.pytest_runtest_protocol(item=self.items[name], nextitem=self.items.get(following))
             if self.failed:
                 return name
         return None
-
-
-def _prepared(args: list[str], plugin: object) -> pytest.Config:
-    from _pytest.config import _prepareconfig
-
-    return _prepareconfig(args, plugins=[plugin])
 
 
 class CollectOnce(PytestRunner):
@@ -92,20 +93,27 @@ class CollectOnce(PytestRunner):
     collected: Collected | None = None
 
     def run_forced_fail(self) -> int:
-        """The last thing mutmut does before it forks."""
+        """The last thing mutmut does before it forks; what passes here passes in a fork too."""
         forced = super().run_forced_fail()
+        trampoline.set_mutant_under_test("")
         with change_cwd("mutants"):
             chosen = config().pytest_add_cli_args_test_selection
-            self.collected = Collected(["-s", "-q", "--rootdir=.", *config().pytest_add_cli_args, *chosen])
+            self.collected = Collected(["-s", "-q", "--rootdir=.", *ONE_LOOP, *config().pytest_add_cli_args, *chosen])
+            fails = isolation.run_in_fork_with_result(self.collected.first_to_fail, [*self.collected.items])
+        if fails is not None:
+            raise SystemExit(f"{fails} fails without any mutant")
         return forced
 
     def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
         """1 when a test failed."""
         if mutant_name is None or self.collected is None:
             return super().run_tests(mutant_name=mutant_name, tests=tests)
+        spent = int(process_time())
+        resource.setrlimit(resource.RLIMIT_CPU, (spent + CPU_SECONDS_MAX, spent + CPU_SECONDS_MAX + 1))
+        trampoline.get_mutant_under_test = lambda: mutant_name
         function = mangled_name_from_mutant_name(mutant_name)
         with change_cwd("mutants"):
-            killer = self.collected.first_to_fail(by_what_they_killed(function, list(tests)))
+            killer = self.collected.first_to_fail(by_what_they_killed(function, tests))
         if killer is None:
             return 0
         with KILLERS.open("a") as lines:
@@ -113,7 +121,7 @@ class CollectOnce(PytestRunner):
         return 1
 
 
-def by_what_they_killed(function: str, tests: list[str]) -> list[str]:
+def by_what_they_killed(function: str, tests: Iterable[str]) -> list[str]:
     """The tests that killed a mutant of this function first, then those that killed one in its file."""
     known = [line.split("\t") for line in KILLERS.read_text().splitlines()] if KILLERS.exists() else []
     of_it = {test for name, test in known if name == function}

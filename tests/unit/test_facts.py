@@ -7,42 +7,23 @@ from payments_core.facts import Fact, FactType, facts_between, numbered, stock_f
 from payments_core.orders import StockMove
 from payments_core.payment import (
     AttemptState,
-    Case,
     CaseDecision,
-    Charge,
     ChargeDue,
     Closed,
     ClosedAs,
     CloseReason,
     Decline,
     Payment,
-    Refund,
     RefundState,
 )
 from payments_core.states import CaseKind, ChargeState
-from payments_core.testing import samples
 from payments_core.testing.samples import LATER, NOW
+from unit.values import DEAD, HELD, PAGE, PAID, case, charge, refund, with_page
 from unit.world import rupiah
 
-PAGE = samples.payment()
 ORDER_ID = {"order_id": "o-1"}
 AMOUNT = {"amount": "100000", "currency": "IDR"}
 TX = {"transaction_id": "tx"}
-
-
-def charge(state: ChargeState = ChargeState.SETTLED, transaction_id: str = "tx", **more: object) -> Charge:
-    taken = 10_000_000 if state in (ChargeState.CAPTURED, ChargeState.SETTLED) else 0
-    values = {"amount": rupiah(100_000), "captured_minor": taken, "method": "qris", **more}
-    return Charge(transaction_id=transaction_id, attempt=1, state=state, **values)  # type: ignore[arg-type]
-
-
-def with_page(payment: Payment, **changes: object) -> Payment:
-    return payment.with_attempt(attrs.evolve(payment.attempt(1), **changes))
-
-
-DEAD = with_page(PAGE, state=AttemptState.DEAD, proof="closed")
-HELD = PAGE.with_charge(charge(ChargeState.AUTHORIZED))
-PAID = attrs.evolve(with_page(PAGE, state=AttemptState.SPENT).with_charge(charge()), paid_by="tx", paid_at=NOW)
 EXPIRED = attrs.evolve(DEAD, closed=Closed(ClosedAs.EXPIRED, NOW, "deadline"))
 
 
@@ -223,11 +204,6 @@ def test_what_we_want_of_a_charge_ourselves_is_nobodys_wish() -> None:
     assert told(WISHED, WISHED.with_charge(charge(ChargeState.AUTHORIZED, asked_by="operator:bob"))) == []
 
 
-def refund(state: RefundState = RefundState.REQUESTED, by: str = "operator:bob", **more: object) -> Refund:
-    values = {"key": "k-1", "transaction_id": "tx", "amount": rupiah(40_000), "at": NOW, "reason": "torn", **more}
-    return Refund(state=state, by=by, **values)  # type: ignore[arg-type]
-
-
 REFUND = {"refund": "k-1", **TX, "amount": "40000", "currency": "IDR"}
 
 
@@ -296,11 +272,6 @@ def test_only_a_wish_that_was_still_open_is_refused(state: AttemptState) -> None
 
 
 # ── cases, numbers, stock ─────────────────────────────────────────────────────────────────────────────────────────────
-def case(**more: object) -> Case:
-    values = {"number": 1, "kind": CaseKind.OVERDRAWN, "transaction_id": "tx", "opened_at": NOW, **more}
-    return Case(**values)  # type: ignore[arg-type]
-
-
 CASE = {"case": 1, "kind": "overdrawn", **TX}
 DECIDED = case(decision=CaseDecision.DISMISS, decided_by="operator:bob", decided_at=LATER, note="seen")
 DECISION = {"decision": "dismiss", "by": "operator:bob", "note": "seen"}
