@@ -1,0 +1,388 @@
+"""What a person may ask of a payment, on values: the wish stored, refused, repeated, and the decision of a case.
+
+`test_operate_payment.py` has the same over a gateway.
+"""
+
+from datetime import timedelta
+
+import attrs
+import pytest
+
+from payments_core.errors import Conflict, InvalidInput
+from payments_core.identity import refund_key
+from payments_core.limits import LEASE, RETRY_SCHEDULE
+from payments_core.money import Money
+from payments_core.operations import (
+    accept_late_money,
+    plan_capture,
+    plan_decision,
+    plan_review,
+    wants_late_money,
+    wish_done,
+    wish_refused,
+    wish_unanswered,
+)
+from payments_core.payment import (
+    AttemptState,
+    Case,
+    CaseDecision,
+    ChargeDue,
+    Closed,
+    ClosedAs,
+    Payment,
+    Refund,
+    RefundState,
+)
+from payments_core.states import CaseKind, ChargeState
+from payments_core.testing.samples import LATER, NOW
+from unit.values import DEAD, HELD, PAGE, PAID, WHOLE, case, charge, kinds, refund, with_cases
+from unit.world import rupiah
+
+BOB = "operator:bob"
+REVIEWED = PAGE.with_charge(charge(ChargeState.CHALLENGED))
+DEADLINE = NOW + timedelta(hours=5)
+ACCEPT, RETURN, DISMISS = CaseDecision.ACCEPT, CaseDecision.RETURN, CaseDecision.DISMISS
+BAD = charge(faults=frozenset({CaseKind.AMOUNT_MISMATCH}))
+GIVEN_UP = attrs.evolve(DEAD, closed=Closed(ClosedAs.EXPIRED, NOW, "deadline"))
+
+
+def refused(call: object, *args: object) -> Conflict:
+    with pytest.raises(Conflict) as caught:
+        call(*args)  # type: ignore[operator]
+    return caught.value
+
+
+def decide(payment: Payment, decision: CaseDecision, number: int = 1, note: str = "seen") -> Payment:
+    return plan_decision(payment, number, decision, note, by=BOB, now=LATER, deadline=DEADLINE)
+
+
+def closed_as(one: Case, decision: CaseDecision, **more: object) -> Case:
+    return attrs.evolve(one, decision=decision, decided_by=BOB, decided_at=LATER, note="seen", **more)
+
+
+# ── wishes ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("amount", [None, rupiah(100_000), Money.of(1, "IDR")])
+def test_a_capture_is_stored_before_it_is_sent(amount: Money | None) -> None:
+    """Who asked for how much, due within a lease: a crash finds it."""
+    stale = charge(ChargeState.AUTHORIZED, due=ChargeDue.RECHECK, recheck_after=LATER, checks=3)
+    payment, wished = plan_capture(PAGE.with_charge(stale), amount, BOB, NOW)
+    assert payment.charge("tx") == wished
+    assert wished == attrs.evolve(
+        stale,
+        due=ChargeDue.CAPTURE,
+        capture_minor=amount.amount_minor if amount else WHOLE,
+        asked_by=BOB,
+        check_at=NOW + LEASE,
+        recheck_after=None,
+        checks=0,
+    )
+
+
+@pytest.mark.parametrize("amount", [rupiah(0), rupiah(-1), Money.of(100, "USD")])
+def test_a_capture_of_nothing_or_in_another_currency_is_no_wish(amount: Money) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        plan_capture(HELD, amount, BOB, NOW)
+    assert caught.value.code == "invalid_request"
+
+
+def test_no_more_is_taken_than_is_held() -> None:
+    assert refused(plan_capture, HELD, Money.of(WHOLE + 1, "IDR"), BOB, NOW).code == "exceeds_authorized"
+
+
+@pytest.mark.parametrize("due", [ChargeDue.APPROVE, ChargeDue.DENY])
+def test_a_review_is_stored_before_it_is_sent(due: ChargeDue) -> None:
+    _, wished = plan_review(REVIEWED, due, BOB, NOW)
+    assert (wished.due, wished.capture_minor, wished.asked_by, wished.check_at) == (due, None, BOB, NOW + LEASE)
+
+
+@pytest.mark.parametrize(
+    ("payment", "code"),
+    [(PAGE, "not_authorized"), (REVIEWED, "not_authorized"), (PAID, "already_paid")],
+)
+def test_without_a_hold_there_is_nothing_to_capture(payment: Payment, code: str) -> None:
+    assert refused(plan_capture, payment, None, BOB, NOW).code == code
+
+
+@pytest.mark.parametrize(("payment", "code"), [(HELD, "not_challenged"), (PAID, "already_paid")])
+def test_without_a_review_there_is_nothing_to_decide(payment: Payment, code: str) -> None:
+    assert refused(plan_review, payment, ChargeDue.DENY, BOB, NOW).code == code
+
+
+def test_a_hold_that_is_not_good_cannot_be_captured() -> None:
+    bad = PAGE.with_charge(charge(ChargeState.AUTHORIZED, faults=frozenset({CaseKind.AMOUNT_MISMATCH})))
+    assert refused(plan_capture, bad, None, BOB, NOW).code == "not_authorized"
+
+
+def test_a_hold_beside_a_paid_charge_is_being_given_up() -> None:
+    """It would be money for an order that is paid."""
+    beside = PAID.with_charge(charge(ChargeState.AUTHORIZED, "ty", due=ChargeDue.CANCEL, cancel_asked=True))
+    assert refused(plan_capture, beside, None, BOB, NOW).code == "already_paid"
+
+
+def test_the_same_wish_again_changes_nothing_and_another_has_to_wait() -> None:
+    once, wished = plan_capture(HELD, None, BOB, NOW)
+    assert plan_capture(once, rupiah(100_000), "operator:eve", LATER) == (once, wished)
+    other = refused(plan_capture, once, rupiah(1), BOB, LATER)
+    assert (other.code, other.retryable) == ("under_way", True)
+
+
+def test_nothing_is_wished_of_a_charge_that_is_being_cancelled() -> None:
+    going = PAGE.with_charge(charge(ChargeState.AUTHORIZED, cancel_asked=True))
+    assert refused(plan_capture, going, None, BOB, NOW).code == "under_way"
+
+
+@pytest.mark.parametrize(
+    ("due", "waits_in"),
+    [
+        (ChargeDue.CAPTURE, ChargeState.AUTHORIZED),
+        (ChargeDue.APPROVE, ChargeState.CHALLENGED),
+        (ChargeDue.DENY, ChargeState.CHALLENGED),
+    ],
+)
+def test_a_wish_is_done_when_the_charge_has_left_its_state(due: ChargeDue, waits_in: ChargeState) -> None:
+    for state in ChargeState:
+        assert wish_done(charge(state, due=due)) is (state is not waits_in)
+        assert not wish_done(charge(state, due=ChargeDue.CANCEL)), "not a wish"
+        assert not wish_done(charge(state))
+
+
+def test_a_refused_wish_is_dropped_and_the_charge_stays() -> None:
+    once, _ = plan_capture(HELD, None, BOB, NOW)
+    assert wish_refused(once, "tx") == HELD
+    assert wish_refused(HELD, "tx") == HELD
+    assert wish_refused(HELD, "nobody") == HELD
+    going = PAGE.with_charge(charge(ChargeState.AUTHORIZED, due=ChargeDue.CANCEL, check_at=NOW))
+    assert wish_refused(going, "tx") == going, "our own cancel is not theirs to drop"
+
+
+def test_an_unanswered_wish_is_asked_about_later_each_time_and_then_by_a_person() -> None:
+    payment, wished = plan_capture(HELD, None, BOB, NOW)
+    for checks, pause in enumerate(RETRY_SCHEDULE):
+        payment = wish_unanswered(payment, "tx", LATER)
+        assert payment.charge("tx") == attrs.evolve(wished, check_at=LATER + pause, checks=checks + 1)
+        assert payment.cases == ()
+    payment = wish_unanswered(payment, "tx", LATER)
+    last = payment.charge("tx")
+    assert last is not None
+    assert last.check_at == LATER + RETRY_SCHEDULE[-1], "still asked about, now and then"
+    evidence = {"asked": "capture", "by": BOB}
+    assert payment.cases == (case(CaseKind.OUTCOME_UNKNOWN, opened_at=LATER, evidence=evidence),)
+
+
+def test_what_is_no_open_wish_is_not_asked_about() -> None:
+    settled = PAID.with_charge(charge(due=ChargeDue.CAPTURE, asked_by=BOB))
+    for payment, named in ((HELD, "tx"), (HELD, "nobody"), (settled, "tx")):
+        assert wish_unanswered(payment, named, LATER) == payment
+
+
+# ── decisions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("number", [0, 2, -1])
+def test_a_case_that_is_not_there_cannot_be_decided(number: int) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        decide(with_cases(PAID, case()), DISMISS, number)
+    assert caught.value.code == "no_case"
+
+
+@pytest.mark.parametrize("note", ["", "  \n"])
+def test_a_decision_says_why(note: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        decide(with_cases(PAID, case()), DISMISS, note=note)
+    assert caught.value.code == "invalid_request"
+
+
+def test_a_decision_is_made_once() -> None:
+    seen = decide(with_cases(PAID, case()), DISMISS)
+    assert seen.cases == (closed_as(case(), DISMISS),)
+    assert decide(seen, DISMISS, note="again") == seen
+    assert refused(decide, seen, RETURN).code == "case_closed"
+
+
+MISMATCH = {CaseKind.AMOUNT_MISMATCH, CaseKind.CURRENCY_MISMATCH, CaseKind.MERCHANT_MISMATCH}
+
+
+@pytest.mark.parametrize("kind", CaseKind)
+def test_only_a_mismatch_is_accepted(kind: CaseKind) -> None:
+    """Late money is accepted by the caller, who can reserve stock."""
+    payment = with_cases(DEAD.with_charge(BAD), case(kind))
+    if kind in MISMATCH:
+        assert decide(payment, ACCEPT).paid_by == "tx"
+    else:
+        assert refused(decide, payment, ACCEPT).code == "decision_not_possible"
+
+
+@pytest.mark.parametrize("kind", CaseKind)
+def test_only_money_that_is_not_wanted_is_returned(kind: CaseKind) -> None:
+    payment = with_cases(GIVEN_UP.with_charge(charge()), case(kind))
+    if kind in MISMATCH | {CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT, CaseKind.RETURN_BY_HAND}:
+        assert decide(payment, RETURN).refunds[0].amount == rupiah(100_000)
+    else:
+        assert refused(decide, payment, RETURN).code == "decision_not_possible"
+
+
+def test_every_mismatch_of_a_charge_is_decided_with_it_and_no_other() -> None:
+    """A charge counts or does not."""
+    cases = (
+        case(CaseKind.AMOUNT_MISMATCH),
+        case(CaseKind.MERCHANT_MISMATCH, number=2),
+        case(CaseKind.OVERDRAWN, number=3),
+        case(CaseKind.AMOUNT_MISMATCH, number=4, transaction_id="ty"),
+    )
+    paid = decide(with_cases(PAGE.with_charge(BAD), *cases), ACCEPT)
+    assert paid.cases == (closed_as(cases[0], ACCEPT), closed_as(cases[1], ACCEPT), *cases[2:])
+    accepted = paid.charge("tx")
+    assert accepted is not None
+    assert (accepted.accepted, paid.paid_by) == (True, "tx")
+
+
+def test_a_charge_only_a_hint_named_cannot_be_accepted_yet() -> None:
+    for named in ("tx", None):
+        unseen = with_cases(PAGE, case(CaseKind.AMOUNT_MISMATCH, transaction_id=named))
+        assert refused(decide, unseen, ACCEPT).code == "decision_not_possible"
+
+
+# ── a dismissed reversal ──────────────────────────────────────────────────────────────────────────────────────────────
+REVERSAL = case(CaseKind.REVERSED, evidence={"amount": "100000 IDR"})
+
+
+def test_a_dismissed_reversal_gives_stock_back_and_lets_the_order_be_paid_until_its_deadline() -> None:
+    dismissed = decide(with_cases(DEAD, REVERSAL), DISMISS)
+    evidence = {"amount": "100000 IDR", "stock": "released"}
+    assert dismissed.cases == (closed_as(REVERSAL, DISMISS, evidence=evidence),)
+    assert dismissed.deadline_at == DEADLINE
+
+
+@pytest.mark.parametrize("payment", [PAID, GIVEN_UP], ids=["another has paid", "given up"])
+def test_a_dismissed_reversal_moves_no_stock_that_is_not_this_payments(payment: Payment) -> None:
+    dismissed = decide(with_cases(payment, REVERSAL), DISMISS)
+    assert dismissed.cases == (closed_as(REVERSAL, DISMISS),)
+    assert dismissed.deadline_at is None
+
+
+def test_a_dismissal_of_anything_else_moves_nothing() -> None:
+    dismissed = decide(with_cases(DEAD, case(CaseKind.OVERDRAWN)), DISMISS)
+    assert dismissed == with_cases(DEAD, closed_as(case(CaseKind.OVERDRAWN), DISMISS))
+
+
+# ── late money ────────────────────────────────────────────────────────────────────────────────────────────────────────
+LATE = with_cases(GIVEN_UP.with_charge(charge()), case(CaseKind.LATE_PAYMENT))
+
+
+def test_only_an_open_case_of_late_money_asks_for_stock() -> None:
+    assert wants_late_money(LATE, 1, ACCEPT)
+    assert not wants_late_money(LATE, 1, DISMISS)
+    assert not wants_late_money(LATE, 0, ACCEPT)
+    assert not wants_late_money(LATE, 2, ACCEPT)
+    assert not wants_late_money(with_cases(LATE, closed_as(case(CaseKind.LATE_PAYMENT), DISMISS)), 1, ACCEPT)
+    assert not wants_late_money(with_cases(LATE, case(CaseKind.SURPLUS_PAYMENT)), 1, ACCEPT)
+
+
+def test_accepted_late_money_pays_and_closes_its_case() -> None:
+    paid = accept_late_money(LATE, 1, "seen", BOB, LATER)
+    assert (paid.paid_by, paid.closed, paid.reserved_at) == ("tx", None, LATER)
+    assert paid.cases == (closed_as(case(CaseKind.LATE_PAYMENT), ACCEPT),)
+
+
+@pytest.mark.parametrize(
+    "payment",
+    [
+        with_cases(GIVEN_UP, case(CaseKind.LATE_PAYMENT)),
+        with_cases(GIVEN_UP, case(CaseKind.LATE_PAYMENT, transaction_id=None)),
+        LATE.with_charge(charge(refunded_minor=WHOLE)),
+        attrs.evolve(LATE, paid_by="tx"),
+    ],
+    ids=["no charge", "no name", "back already", "paid already"],
+)
+def test_late_money_that_is_gone_or_kept_cannot_pay(payment: Payment) -> None:
+    assert refused(accept_late_money, payment, 1, "seen", BOB, LATER).code == "decision_not_possible"
+
+
+def test_the_last_minor_unit_of_late_money_still_pays() -> None:
+    """What is owed falls to it: a person decided so."""
+    nearly = LATE.with_charge(charge(refunded_minor=WHOLE - 1))
+    assert accept_late_money(nearly, 1, "seen", BOB, LATER).paid_by == "tx"
+
+
+# ── returns ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+SURPLUS = with_cases(PAID.with_charge(charge(transaction_id="ty")), case(CaseKind.SURPLUS_PAYMENT, transaction_id="ty"))
+
+
+def test_a_return_begins_and_its_case_waits_for_the_money() -> None:
+    begun = decide(SURPLUS, RETURN)
+    assert begun.refunds == (
+        Refund(
+            key=refund_key(PAID.payment_id, 1),
+            transaction_id="ty",
+            amount=rupiah(100_000),
+            state=RefundState.REQUESTED,
+            by=BOB,
+            reason="seen",
+            case=1,
+            at=LATER,
+            check_at=LATER + LEASE,
+        ),
+    )
+    assert begun.cases == SURPLUS.cases
+    assert decide(begun, RETURN) == begun, "once"
+
+
+def test_of_money_that_is_back_nothing_can_be_returned() -> None:
+    back = SURPLUS.with_charge(charge(transaction_id="ty", refunded_minor=WHOLE))
+    assert refused(decide, back, RETURN).code == "nothing_left"
+
+
+BY_HAND = case(CaseKind.RETURN_BY_HAND, number=2, transaction_id="ty")
+
+
+def test_money_sent_by_hand_is_a_refund_with_the_reference_of_the_transfer() -> None:
+    """It closes every case that waited for this money, and none about other money."""
+    cases = (
+        case(CaseKind.SURPLUS_PAYMENT, transaction_id="ty"),
+        BY_HAND,
+        case(CaseKind.OVERDRAWN, number=3, transaction_id="ty"),
+        case(CaseKind.SURPLUS_PAYMENT, number=4, transaction_id="tz"),
+    )
+    partly = SURPLUS.with_charge(charge(transaction_id="ty", refunded_minor=4_000_000))
+    sent = decide(with_cases(partly, *cases), RETURN, number=2)
+    assert sent.refunds == (
+        Refund(
+            key=refund_key(PAID.payment_id, 1),
+            transaction_id="ty",
+            amount=rupiah(60_000),
+            state=RefundState.CONFIRMED,
+            by=BOB,
+            reason="seen",
+            at=LATER,
+        ),
+    )
+    given = sent.charge("ty")
+    assert given is not None
+    assert (given.refunded_minor, given.left_minor) == (WHOLE, 0)
+    assert sent.cases == (closed_as(cases[0], RETURN), closed_as(BY_HAND, RETURN), *cases[2:])
+
+
+def test_a_refund_by_hand_takes_the_next_key() -> None:
+    sent = decide(with_cases(SURPLUS.with_refund(refund()), case(), BY_HAND), RETURN, number=2)
+    assert [made.key for made in sent.refunds] == ["k-1", refund_key(PAID.payment_id, 2)]
+
+
+@pytest.mark.parametrize("named", ["ty", "nobody", None])
+def test_a_hand_that_comes_too_late_only_closes_its_case(named: str | None) -> None:
+    back = SURPLUS.with_charge(charge(transaction_id="ty", refunded_minor=WHOLE))
+    by_hand = attrs.evolve(BY_HAND, transaction_id=named)
+    sent = decide(with_cases(back, case(CaseKind.SURPLUS_PAYMENT, transaction_id="ty"), by_hand), RETURN, number=2)
+    assert sent.refunds == ()
+    assert sent.cases[1] == closed_as(by_hand, RETURN)
+    assert kinds(sent) == ["surplus_payment"]
+
+
+def test_the_last_minor_unit_is_sent_by_hand_too() -> None:
+    nearly = SURPLUS.with_charge(charge(transaction_id="ty", refunded_minor=WHOLE - 1))
+    assert decide(with_cases(nearly, case(), BY_HAND), RETURN, number=2).refunds[0].amount == Money.of(1, "IDR")
+
+
+def test_money_that_was_returned_whole_refunds_the_payment() -> None:
+    """What follows from it is drawn at once: here, that the page of the kept charge stays spent."""
+    kept = with_cases(PAID, case(), attrs.evolve(BY_HAND, transaction_id="tx"))
+    sent = decide(kept, RETURN, number=2)
+    assert sent.attempt(1).state is AttemptState.SPENT
+    assert sent.charges[0].refunded_minor == WHOLE
