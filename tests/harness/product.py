@@ -43,7 +43,7 @@ def payments(*arguments: str, environment: Mapping[str, str], cwd: Path) -> "sub
     """A `payments` command, run to its end."""
     return subprocess.run(
         [sys.executable, "-m", "payments_core_app", *arguments],
-        env=_clean(environment),
+        env=clean_environment(environment),
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -52,7 +52,7 @@ def payments(*arguments: str, environment: Mapping[str, str], cwd: Path) -> "sub
     )
 
 
-def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     ours = ("PAYMENTS_", "MIDTRANS_", "STRIPE_", "FRONTEND_URL")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, **environment}
@@ -117,7 +117,7 @@ class Product:
         with log.open("ab") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "payments_core_app", "serve", "--port", str(port), *options],
-                env=_clean({**self.environment, **overrides}),
+                env=clean_environment({**self.environment, **overrides}),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
