@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database", choices=("postgresql", "sqlite"), default="postgresql")
     parser.add_argument("--seed", type=int, default=1, help="of stories, faults and kills (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=24, help="orders at a time (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=120.0, help="end the storm after so long, done or not")
     parser.add_argument("--patience-s", type=float, default=600.0, help="how long to wait for quiet, in real seconds")
     parser.add_argument("--logs", type=Path, help="keep what every process printed in this folder")
     return parser

@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
+from collections.abc import Callable
 
 import attrs
 
@@ -18,6 +20,8 @@ class Progress:
 
     orders: int
     kills: int
+    until: float
+    """On the monotonic clock: what has not begun by then never does."""
     ended: int = 0
     killed: int = 0
     moved: asyncio.Condition = attrs.field(factory=asyncio.Condition)
@@ -34,15 +38,22 @@ class Progress:
             self.killed += 1
             self.moved.notify_all()
 
-    async def load_is_due(self, number: int, ahead: int) -> None:
+    async def load_is_due(self, number: int, ahead: int) -> bool:
         """Order `number` may begin: the kills before it were made, but for as many orders as run at once."""
-        async with self.moved:
-            await self.moved.wait_for(lambda: self.killed >= int((number - ahead) / self.orders * self.kills))
+        return await self._is_due(lambda: self.killed >= int((number - ahead) / self.orders * self.kills))
 
-    async def kill_is_due(self, number: int) -> None:
+    async def kill_is_due(self, number: int) -> bool:
         """Kill `number` may be made: the orders before it have ended."""
-        async with self.moved:
-            await self.moved.wait_for(lambda: self.ended >= int(number / self.kills * self.orders))
+        return await self._is_due(lambda: self.ended >= int(number / self.kills * self.orders))
+
+    async def _is_due(self, condition: Callable[[], bool]) -> bool:
+        """False when time is up."""
+        try:
+            async with asyncio.timeout(self.until - time.monotonic()), self.moved:
+                await self.moved.wait_for(condition)
+        except TimeoutError:
+            return False
+        return time.monotonic() < self.until
 
 
 @attrs.define
@@ -59,7 +70,8 @@ class Nemesis:
         plan = self.system.plan
         chance = random.Random(f"moments:{plan.seed}")  # noqa: S311 - a replayable chance, not a secret
         for number, kind in enumerate(plan.kill_kinds()):
-            await self.progress.kill_is_due(number)
+            if not await self.progress.kill_is_due(number):
+                break
             await asyncio.sleep(chance.expovariate(1 / 0.3))
             if kind == "database":
                 await self._database(chance.uniform(0, _RESTART_MAX_S))

@@ -45,6 +45,8 @@ class Plan:
     database: str = "postgresql"
     seed: int = 1
     clients: int = 24
+    minutes: float = 120.0
+    """The storm ends after so long, also when less was done than planned; the report says how much."""
     patience_s: float = 600.0
 
     def stories(self) -> list[str]:

@@ -53,14 +53,18 @@ async def _storm(system: System, client: Client) -> tuple[dict[str, Deed], Count
     """Every story is over and every kill was made."""
     plan = system.plan
     system.simulator.control("faults", plan.faults())
-    progress = Progress(plan.payments, plan.kills)
+    progress = Progress(plan.payments, plan.kills, time.monotonic() + plan.minutes * 60)
     nemesis = Nemesis(system, progress)
     everybody = [People.meet(client, story, number, plan.seed) for number, story in enumerate(plan.stories())]
     places = asyncio.Semaphore(plan.clients)
 
+    deeds: dict[str, Deed] = {}
+
     async def one(number: int, people: People) -> None:
         async with places:
-            await progress.load_is_due(number, plan.clients)
+            if not await progress.load_is_due(number, plan.clients):
+                return
+            deeds[people.deed.order_id] = people.deed
             await people.live(BY_NAME[people.deed.story])
         await progress.an_order_ended()
 
@@ -70,7 +74,7 @@ async def _storm(system: System, client: Client) -> tuple[dict[str, Deed], Count
         lives = [group.create_task(one(number, people)) for number, people in enumerate(everybody)]
         await asyncio.gather(*lives)
         telling.cancel()
-    return {people.deed.order_id: people.deed for people in everybody}, nemesis.kills
+    return deeds, nemesis.kills
 
 
 async def _tell(progress: Progress) -> None:

@@ -9,63 +9,21 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import httpx
 
 from chaos.clock import SharedClock
+from chaos.database import Database, Postgres, Sqlite
 from chaos.plan import EXPIRY_HOURS, RATE, TIMEOUT_S, Plan
 from chaos.postoffice import PostOffice
-from harness import outage
-from harness.postgres import PostgresCluster
 from harness.product import JWT_SECRET, clean_environment, free_port, payments
 from payments_core_simulator.process import RunningSimulator, running_simulator
 
 _TESTS = Path(__file__).parent.parent
 _READY_S = 120.0
 HISTORY_KEY = "chaos-history-key-of-more-than-32-bytes"
-
-
-class Database(Protocol):
-    """A database that may be killed, when it is a process."""
-
-    url: str
-
-    def kill(self) -> None:
-        """kill -9 of all its processes."""
-
-    def start(self) -> None:
-        """It answers again."""
-
-
-@attrs.frozen
-class Sqlite:
-    """A file: it dies with the process that has it open."""
-
-    url: str
-
-    def kill(self) -> None:
-        """Nothing to kill."""
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-
-@attrs.frozen
-class Postgres:
-    """A server with durable settings."""
-
-    url: str
-    cluster: PostgresCluster
-
-    def kill(self) -> None:
-        """What was not on the disk is gone."""
-        outage.kill(self.cluster)
-
-    def start(self) -> None:
-        """It has recovered, and answers."""
-        outage.start(self.cluster)
 
 
 @attrs.define
@@ -175,10 +133,7 @@ async def running_system(plan: Plan, folder: Path) -> AsyncIterator[System]:
 def _database(plan: Plan, folder: Path, stack: contextlib.ExitStack) -> Database:
     if plan.database == "sqlite":
         return Sqlite(f"sqlite+aiosqlite:///{folder / 'payments.sqlite3'}")
-    home = folder / "postgres"
-    home.mkdir()
-    cluster = stack.enter_context(PostgresCluster.running(home))
-    return Postgres(cluster.create_database(), cluster)
+    return stack.enter_context(Postgres.running(folder / "postgres"))
 
 
 def _processes(plan: Plan) -> list[Process]:
