@@ -114,8 +114,7 @@ async def _read(connection: AsyncConnection) -> Stored:
         return [dict(row) for row in (await connection.execute(select(table))).mappings()]
 
     orders = {
-        row["order_id"]: Books(row["order_id"], row["status"], row["payment_id"])
-        for row in await all_of(tables.orders)
+        row["order_id"]: Books(row["order_id"], row["status"], row["payment_id"]) for row in await all_of(tables.orders)
     }
     payments = {}
     for row in await all_of(tables.payments):
@@ -137,8 +136,8 @@ async def _read(connection: AsyncConnection) -> Stored:
     for payment_id, kind, many in await connection.execute(counted):
         payments[payment_id].events[kind] = many
     note, sku = tables.notifications.c, tables.stock.c
-    verdicts = {digest: verdict for digest, verdict in await connection.execute(select(note.digest, note.verdict))}
-    available = {name: many for name, many in await connection.execute(select(sku.sku, sku.available))}
+    verdicts = dict((await connection.execute(select(note.digest, note.verdict))).tuples().all())
+    available = dict((await connection.execute(select(sku.sku, sku.available))).tuples().all())
     return Stored(orders, verdicts, available)
 
 

@@ -31,8 +31,9 @@ def disagreements(stored: Stored, ledger: Ledger) -> list[str]:
 def _money(books: Books, transactions: Mapping[str, Transaction]) -> Iterator[str]:
     """Left of each transaction, as both sides have it."""
     for transaction_id, one in transactions.items():
-        if books.left(transaction_id) != one.left:
-            yield f"{books.order_id}: of {transaction_id} {one.left} sen are left, stored are {books.left(transaction_id)}"
+        believed = books.left(transaction_id)
+        if believed != one.left:
+            yield f"{books.order_id}: of {transaction_id} {one.left} sen are left, stored are {believed}"
     for transaction_id in books.charges.keys() - transactions.keys():
         yield f"{books.order_id}: the gateway does not know {transaction_id}"
 
@@ -97,7 +98,7 @@ def _refunds(books: Books, deed: Deed, transactions: Mapping[str, Transaction]) 
         given = sum(refund["amount_minor"] for refund in books.refunds.values()
                     if refund["transaction_id"] == transaction_id and refund["state"] == "confirmed")  # fmt: skip
         if one.refunded > given:
-            yield f"DOUBLE REFUND {books.order_id}: the gateway gave {one.refunded} sen of {transaction_id}, not {given}"
+            yield f"DOUBLE REFUND {books.order_id}: {one.refunded} sen of {transaction_id} went back, not {given}"
 
 
 def _stock(stored: Stored) -> Iterator[str]:

@@ -83,9 +83,10 @@ class Nemesis:
 
     async def _running(self, kind: str) -> list[Process]:
         """Processes of this kind that were started again; whether they are ready does not matter."""
-        while not (running := [one for one in self.system.processes if one.kind == kind and one.pid]):
-            await asyncio.sleep(0.02)
-        return running
+        of_kind = [process for process in self.system.processes if process.kind == kind]
+        if not any(process.pid for process in of_kind):
+            await asyncio.wait(self._restarts, return_when=asyncio.FIRST_COMPLETED)
+        return [process for process in of_kind if process.pid] or await self._running(kind)
 
     def _process(self, process: Process, pause_s: float) -> None:
         self.system.kill(process)

@@ -28,8 +28,8 @@ SKUS = tuple(f"book-{number}" for number in range(8))
 STOCK = 1_000_000
 UNIT_RUPIAH = 50_000
 RATE = 5.0
-"""Product seconds in a second. With `TIMEOUT_S` real seconds of patience with the gateway the lease of an opening, which
-is that plus five product seconds, still outlasts the call; so does the lease of due work, 30 product seconds."""
+"""Product seconds in a second. With `TIMEOUT_S` real seconds of patience with the gateway the lease of an opening,
+which is that plus five product seconds, still outlasts the call; so does the lease of due work, 30 product seconds."""
 TIMEOUT_S = 1.0
 ENDING_RATE = 60.0
 """When nothing fails any more the hours until the last deadline pass in minutes."""

@@ -36,7 +36,9 @@ class Outcome:
         """The table, and every violation with its order."""
         assert self.ledger is not None
         assert self.stored is not None
-        told, plan = self.ledger.notifications, self.plan
+        told, plan, orders = self.ledger.notifications, self.plan, self.stored.orders.values()
+        ends = Counter(one.payment_status or one.status for one in orders)
+        cases = Counter(kind for one in orders for kind, _ in one.open_cases)
         rows = [
             ("database", plan.database),
             ("seed", plan.seed),
@@ -51,8 +53,8 @@ class Outcome:
             ("verdicts", _listed(Counter(self.stored.verdicts.values()))),
             ("client requests", _listed(self.requests)),
             ("clients gave up", sum(bool(deed.gave_up) for deed in self.deeds.values())),
-            ("payments ended", _listed(Counter(one.payment_status or one.status for one in self.stored.orders.values()))),
-            ("open cases", _listed(Counter(kind for one in self.stored.orders.values() for kind, _ in one.open_cases))),
+            ("payments ended", _listed(ends)),
+            ("open cases", _listed(cases)),
             ("came together", self._together()),
             ("every order ended", f"{self.ended_s:.0f} s of product time after the last fault"),
             ("payments verify", self.verify),

@@ -147,5 +147,3 @@ async def _judge(system: System, client: Client, outcome: Outcome) -> None:
 
 def _say(what: str) -> None:
     sys.stderr.write(f"chaos: {what}\n")
-
-

@@ -96,8 +96,8 @@ async def is_refunded_in_parts(people: People) -> None:
     """Two parts go back, asked for at the same moment by two people."""
     await pays(people)
     if people.deed.payment_id and await people.see("success"):
-        half = people.deed.rupiah // 2
-        await asyncio.gather(people.refund(people.chance.randint(1, half)), people.refund(people.chance.randint(1, half)))
+        first, second = (people.chance.randint(1, people.deed.rupiah // 2) for _ in range(2))
+        await asyncio.gather(people.refund(first), people.refund(second))
 
 
 async def is_refunded_whole(people: People) -> None:

@@ -92,7 +92,7 @@ class System:
         """Every API process answers, its database too."""
         async with httpx.AsyncClient(trust_env=False, timeout=5) as client, asyncio.timeout(_READY_S):
             for port in self.ports:
-                while not await _answers(client, port):
+                while not await _answers(client, port):  # noqa: ASYNC110 - it is another process that changes
                     await asyncio.sleep(0.1)
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":

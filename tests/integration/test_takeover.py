@@ -1,6 +1,6 @@
 """A process that dies for ever leaves nothing undone: whoever is left takes its work over within one lease.
 
-Nothing of a process is kept with its work (no id, no host, no version), so a process of another deploy is as good as any.
+Nothing of a process is kept with its work (no id, no host, no version): a process of another deploy is as good as any.
 """
 
 import asyncio
@@ -44,19 +44,20 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SharedClock:
 @pytest.fixture
 def product(clock: SharedClock, postgres: PostgresCluster, tmp_path: Path) -> Iterator[Product]:
     """One API process that leaves due work to others."""
+    assert clock.rate == FASTER
     # A call may hang as long as the test lasts: who waits for it is to die waiting, and not to note that it failed.
     with running_product(postgres.create_database(), tmp_path, "--no-worker", MIDTRANS_TIMEOUT_SECONDS="15") as running:
         yield running
 
 
-def another_version(folder: Path) -> dict[str, str]:
+def another_version(folder: Path, clock: SharedClock) -> dict[str, str]:
     """The environment of a deploy from another place, under another version."""
     source, copy = Path(payments_core.__file__).parent.parent, folder / "next" / "src"
     shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
     app = copy / "entrypoints" / "payments_core_app" / "http" / "app.py"
     app.write_text(re.sub(r'version="[0-9.]+"', 'version="99.0.0"', app.read_text()))
     roots = [copy, copy / "adapters", copy / "entrypoints"]
-    return {"code": ":".join(map(str, roots))}
+    return {"PYTHONPATH": ":".join([*map(str, roots), clock.environment()["PYTHONPATH"]])}
 
 
 def calls(product: Product) -> dict[str, int]:
@@ -117,20 +118,26 @@ def test_what_dead_processes_held_is_taken_over_within_one_lease_by_another_depl
     now = datetime.fromtimestamp(clock.now(), UTC)
     assert all(when <= now + LEASE + timedelta(seconds=1) for when in asyncio.run(_check_times(database_of(product))))
     product.simulator.control("faults", {})
-    path = {"PYTHONPATH": f"{another_version(tmp_path)['code']}:{clock.environment()['PYTHONPATH']}"}
-    product.work(**path)
-    product.serve("--no-worker", **path)
+    deploy = another_version(tmp_path, clock)
+    product.work(**deploy)
+    product.serve("--no-worker", **deploy)
     assert product.call("GET", "/schema/openapi.json").json()["info"]["version"] == "99.0.0"
 
     product.settled(hinted, "success", seconds=60)
-    until(lambda: product.status(opening)["payment_url"], seconds=60, what="the page that was being opened")
+    until(lambda: state_of_page(product, opening) == "open", seconds=60, what="the page that was being opened")
     until(lambda: order_status(product, closing) == "cancelled", seconds=60, what="the page that was being closed")
     product.settled(refunding, "refunded", seconds=60)
     assert payable_pages(product, closing_page["payment_id"]) == []
-    assert len(payable_pages(product, str(product.status(opening)["payment_id"]))) == 1
+    page = product.pay(opening).raise_for_status().json()
+    assert payable_pages(product, page["payment_id"]) == [page["provider_order_id"]]
     assert [one["state"] for one in payment(product, refunding_page["payment_id"])["refunds"]] == ["confirmed"]
     assert refunded(product, refunding_page) == "100000.00"
     assert event_types(product, hinted_page["payment_id"]).count("order.paid") == 1
+
+
+def state_of_page(product: Product, order_id: str) -> str:
+    (page,) = payment(product, str(product.status(order_id)["payment_id"]))["attempts"]
+    return str(page["state"])
 
 
 def database_of(product: Product) -> str:
