@@ -7,7 +7,7 @@ STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration laws simulation check lint types imports snippets format docs build lock clean
+.PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean
 
 help: ## Print every target with a sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -50,6 +50,13 @@ laws: setup ## Run the laws alone, and show how many interleavings were explored
 SEEDS ?= 1000
 simulation: setup ## Live through SEEDS made-up worlds (1000), or show the one of SEED.
 	@cd tests && ../$(BIN)/python -m unit.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(or $(FIRST),0))
+
+PAYMENTS ?= 200
+KILLS ?= 20
+DATABASE ?= postgresql
+chaos: SEED ?= 1
+chaos: setup ## Kill processes while orders are paid, and compare ledgers: make chaos PAYMENTS=200 KILLS=20 DATABASE=postgresql SEED=1.
+	@PYTHONPATH=tests $(BIN)/python -m chaos --payments $(PAYMENTS) --kills $(KILLS) --database $(DATABASE) --seed $(SEED)
 
 check: lint types imports snippets ## Run what CI runs beside the tests: ruff, mypy, import rules, docs snippets.
 
