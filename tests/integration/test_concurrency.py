@@ -240,7 +240,7 @@ async def test_no_interleaving_of_partial_refunds_gives_back_more_than_was_taken
 TWICE = {
     "a notification of the same bytes": (
         "notifications",
-        "SELECT shard, provider, account, digest, '-', body, received_at, verdict, '', 0, 0, 1, NULL FROM notifications",
+        "SELECT shard, provider, account, digest, '', body, received_at, verdict, '', 0, 0, 1, NULL FROM notifications",
     ),
     "a key of one caller on one route": (
         "idempotency",
