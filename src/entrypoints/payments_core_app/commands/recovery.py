@@ -25,7 +25,8 @@ _SINCE = timedelta(days=7)
 """Longer than any page lives, so that every page that closed lately is looked at."""
 _SURVIVES = timedelta(days=1)
 """A run that was killed is gone on with; one older than this would leave out too much that happened since."""
-_PAGE = 100
+_PAGE = 20
+"""Payments between two notes of how far a run has come: as many are compared twice after a kill, at most."""
 _AT_ONCE = 16
 _PROGRESS_S = 5.0
 _KEPT_MAX = 10_000
