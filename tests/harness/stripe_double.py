@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 import attrs
 from stripe import WebhookSignature
 
-__all__ = ["SECRET", "KEY", "Request", "StripeDouble", "signed", "stripe_double"]
+__all__ = ["KEY", "SECRET", "Request", "StripeDouble", "signed", "stripe_double"]
 
 KEY, SECRET = "sk_test_double_4eC39HqLyjWDarjtT1zdp7dc", "whsec_double_secret"
 Object = dict[str, Any]
@@ -291,7 +291,7 @@ class StripeDouble:
             case ("POST", ["checkout", "sessions", session_id, "expire"]):
                 session = self._known(self.sessions, session_id)
                 if session["status"] != "open":
-                    raise Refused(400, "", "Only Checkout Sessions with a status in [\"open\"] can be expired.")
+                    raise Refused(400, "", 'Only Checkout Sessions with a status in ["open"] can be expired.')
                 self._expire(session)
                 return self._shown(session)
             case ("GET", ["payment_intents", intent_id]):
@@ -322,7 +322,9 @@ class StripeDouble:
             url=f"https://checkout.stripe.com/c/pay/{session['id']}",
         )
         if not session["created"] + 1800 <= session["expires_at"] <= session["created"] + 86400:
-            raise Refused(400, "", "The `expires_at` timestamp must be at least 30 minutes from Checkout Session creation")
+            raise Refused(
+                400, "", "The `expires_at` timestamp must be at least 30 minutes from Checkout Session creation"
+            )
         self.sessions[session["id"]] = session
         return session
 
@@ -388,7 +390,9 @@ def stripe_double() -> Iterator[StripeDouble]:
             with double._lock:
                 double.seen.append(request)
                 fault = double.faults.pop(0) if double.faults else None
-                status, answer = (503, {"error": {"type": "api_error"}}) if fault == "refuse" else double.answer(request)
+                status, answer = (
+                    (503, {"error": {"type": "api_error"}}) if fault == "refuse" else double.answer(request)
+                )
             if fault == "lose":
                 self.close_connection = True
                 return
