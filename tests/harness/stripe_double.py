@@ -10,7 +10,7 @@ import json
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -68,9 +68,16 @@ class StripeDouble:
     answered: dict[str, tuple[str, int, Object]] = attrs.field(factory=dict)
     wrong_total: int = 0
     """So much is added to the total of the next sessions."""
-    on_event: Callable[[Object], None] | None = None
     _ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(1))
     _lock: threading.RLock = attrs.field(factory=threading.RLock)
+
+    def clear(self) -> None:
+        """Everything is forgotten, and nothing is broken."""
+        for thing in (self.sessions, self.intents, self.charges, self.refunds, self.disputes, self.answered):
+            thing.clear()
+        for what in (self.events, self.seen, self.faults):
+            what.clear()
+        self.wrong_total, self.refund_status = 0, "succeeded"
 
     # ── what a buyer, a bank and Stripe itself do ─────────────────────────────────────────────────────────────────
     def buyer(self, session_id: str, outcome: str, *, method: str = "card") -> str:
@@ -248,8 +255,6 @@ class StripeDouble:
         event = self._new("event", "evt", type=kind, api_version="2026-10-28.endive")
         event["data"] = {"object": json.loads(json.dumps(self._shown(about)))}
         self.events.append(event)
-        if self.on_event is not None:
-            self.on_event(event)
 
     def event(self, kind: str) -> Object:
         """The newest event of this type."""

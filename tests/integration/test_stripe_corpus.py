@@ -39,9 +39,7 @@ def running() -> Iterator[StripeDouble]:
 
 @pytest.fixture
 async def shop(running: StripeDouble) -> AsyncIterator[StripeShop]:
-    fresh = StripeDouble(url=running.url)
-    for field in ("sessions", "intents", "charges", "refunds", "disputes", "events", "seen", "faults", "answered"):
-        setattr(running, field, getattr(fresh, field))
+    running.clear()
     async with stripe_shop(running) as opened:
         yield opened
 

@@ -7,6 +7,7 @@ Source: stripe.md section 4, "Session + intent".
 
 from collections.abc import Sequence
 
+from payments_core.errors import MalformedNotification
 from payments_core.money import Money
 from payments_core.observations import Dispute, DisputeNews, Meaning, Nothing, Observation, Unknown
 from payments_core.states import Signal
@@ -49,8 +50,14 @@ def read_intent(
     disputes: Sequence[Object] = (),
     account: str = "default",
 ) -> Observation:
-    """What an intent says now; `session` is its own where that matters."""
+    """What an intent says now; `session` is its own where that matters.
+
+    Errors: MalformedNotification when it is none; AmountNotRepresentable.
+    """
     transaction_id = identifier(intent) or ""
+    amount = money(intent, "amount_received" if intent.get("status") == "succeeded" else "amount")
+    if amount is None or not transaction_id:
+        raise MalformedNotification("an intent has an id and an amount")
     meaning, ends_page, uses_up_page = _standing(intent, session)
     charge = intent.get("latest_charge")
     charge = charge if isinstance(charge, dict) else {}
@@ -63,7 +70,7 @@ def read_intent(
         provider_order_id=order_named(session or {}) or order_named(intent) or transaction_id,
         transaction_id=transaction_id,
         meaning=meaning,
-        amount=money(intent, "amount_received" if meaning is Signal.SETTLED else "amount"),
+        amount=amount,
         page_id=identifier(session) if session else None,
         live=_live(intent),
         method=method_of(charge),
