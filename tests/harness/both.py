@@ -63,5 +63,3 @@ def running_both(database_url: str, folder: Path, **overrides: str) -> Iterator[
         with running_product(database_url, folder, **settings) as product:
             stripe.control("settings", {"notify_url": f"{product.url}/api/webhooks/stripe/"})
             yield Both(product, stripe)
-
-

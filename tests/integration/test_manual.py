@@ -10,7 +10,7 @@ import attrs
 import httpx
 import pytest
 
-from harness.product import Product, running_product, token
+from harness.product import Product, running_product, token, until
 from payments_core.errors import MalformedNotification
 from payments_core.identity import read_provider_order_id
 from payments_core.money import Money
@@ -278,9 +278,14 @@ def test_money_for_a_cancelled_order_is_a_case_and_its_return_is_by_hand(shop: P
     case = next(case for case in told["cases"] if case["open"])
     assert (told["status"], case["kind"]) == ("cancelled", "late_payment")
     path = f"/api/payments/{page['payment_id']}/cases/{case['case_id']}/resolve"
-    shop.call("POST", path, as_=token("ani", **OPERATOR), json={"decision": "return", "note": "sent back"})
-    told = shop.call("GET", f"/api/payments/{page['payment_id']}", as_=shop.shop).json()
-    assert "return_by_hand" in [case["kind"] for case in told["cases"] if case["open"]]
+    answer = shop.call("POST", path, as_=token("ani", **OPERATOR), json={"decision": "return", "note": "sent back"})
+    assert answer.status_code == 200, answer.text
+
+    def kinds() -> list[str]:
+        told = shop.call("GET", f"/api/payments/{page['payment_id']}", as_=shop.shop).json()
+        return [case["kind"] for case in told["cases"] if case["open"]]
+
+    until(lambda: "return_by_hand" in kinds(), what="the case return_by_hand")
 
 
 @processes

@@ -141,7 +141,7 @@ async def test_a_slow_answer_ends_in_time(gateway: StripeGateway, server: Script
         await gateway.read("pi_1")
 
 
-async def test_nobody_there_is_unknown(server: Scripted) -> None:
+async def test_nobody_there_is_unknown() -> None:
     settings = StripeSettings(secret_key=KEY, api_url="http://127.0.0.1:9", timeout=timedelta(seconds=1))
     gateway = StripeGateway(settings)
     with pytest.raises(GatewayUnavailable):

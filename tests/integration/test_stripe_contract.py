@@ -1,4 +1,7 @@
-"""Stripe keeps the contract of gateways: the official SDK over real HTTP, against a double of Stripe's API."""
+"""Stripe keeps the contract of gateways: the official SDK over real HTTP, against two that speak its wire.
+
+The simulator is a witness of its own; the double, which the other tests of the adapter use, can also hold money.
+"""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -10,6 +13,7 @@ from payments_core.payment import Attempt
 from payments_core.ports import PageClosing, PageOpened
 from payments_core.states import Signal
 from payments_core.testing.gateways import GatewayContract, Wire
+from payments_core_simulator.process import RunningSimulator, running_simulator
 from payments_core_stripe import StripeGateway, StripeSettings
 
 DEEDS = {Signal.PENDING: "action", Signal.SETTLED: "paid", Signal.AUTHORIZED: "authorized"}
@@ -72,3 +76,68 @@ class TestStripeGateway(GatewayContract):
     @pytest.fixture
     def wire(self, double: StripeDouble) -> Wire:
         return DoubleWire(double)
+
+
+# ── the simulator ─────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[RunningSimulator]:
+    with running_simulator("--gateway", "stripe", "--webhook-secret", SECRET, server_key=KEY) as running:
+        running.control("settings", {"notify_url": "http://127.0.0.1:9/"})
+        yield running
+
+
+class SimulatorWire(Wire):
+    """The simulator's control endpoints."""
+
+    def __init__(self, simulator: RunningSimulator) -> None:
+        self._simulator = simulator
+
+    def is_payable(self, page: PageOpened) -> bool:
+        reports = self._simulator.view("ledger")["orders"].values()
+        sessions = {session["id"]: session["status"] for report in reports for session in report["sessions"]}
+        return sessions.get(page.token) == "open"
+
+    def buyer_tries(self, page: PageOpened, attempt: Attempt, outcome: Signal) -> str:  # noqa: ARG002 - by the session
+        words = {Signal.PENDING: "requires_action", Signal.EXPIRED: "requires_action", Signal.SETTLED: "succeeded"}
+        if outcome not in words:
+            pytest.skip(f"the simulated Stripe has no {outcome.value} charge of a session that was opened so")
+        shown = self._simulator.control("pay", {"session": page.token, "outcome": words[outcome]})
+        if outcome is Signal.EXPIRED:
+            self._simulator.control("transition", {"session": page.token, "to": "expire"})
+        return str(shown["payment_intent"]["id"])
+
+    def becomes(self, transaction_id: str, word: Signal) -> None:
+        raise NotImplementedError(f"{transaction_id} {word}")
+
+    def notification(self, transaction_id: str) -> tuple[bytes, dict[str, str]]:
+        sent = self._simulator.view("notifications")["notifications"]
+        about = (n["body"] for n in reversed(sent) if n["body"]["data"]["object"]["id"] == transaction_id)
+        return signed(next(about))
+
+    def refuses_the_next_call(self) -> None:
+        fault = {"kind": "server_error", "status": 503, "applied": False, "calls": "all", "count": 1}
+        self._simulator.control("faults", {"faults": [fault]})
+
+    def loses_the_next_answer(self) -> None:
+        fault = {"kind": "cut", "applied": True, "calls": "all", "count": 1}
+        self._simulator.control("faults", {"faults": [fault]})
+
+
+class TestStripeAtTheSimulator(GatewayContract):
+    secrets = (KEY, "sk_test", SECRET, "whsec")
+    price_minor = 7_500_000
+    unknown_page = PageClosing.IN_PROGRESS
+
+    @pytest.fixture
+    async def gateway(self, simulator: RunningSimulator) -> AsyncIterator[StripeGateway]:
+        simulator.control("faults", {})
+        settings = StripeSettings(
+            secret_key=KEY, webhook_secrets=(SECRET,), api_url=simulator.url, timeout=timedelta(seconds=5)
+        )
+        gateway = StripeGateway(settings)
+        yield gateway
+        await gateway.close()
+
+    @pytest.fixture
+    def wire(self, simulator: RunningSimulator) -> Wire:
+        return SimulatorWire(simulator)

@@ -40,7 +40,41 @@ def test_good_settings_have_no_refusal() -> None:
 )
 def test_a_key_made_by_the_demo_is_refused_wherever_it_stands(name: str) -> None:
     settings = Settings.read({**PRODUCTION, name: f"Mid-DEMO-{'x' * 40}"})
-    assert settings.refusals() == ["a key was made by the demo; make your own"]
+    assert "a key was made by the demo; make your own" in settings.refusals()
+    assert Settings.read(PRODUCTION).refusals() == []
+
+
+LIVE = {"STRIPE_SECRET_KEY": f"sk_live_{'x' * 24}", "STRIPE_WEBHOOK_SECRET": "whsec_one, whsec_two"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"STRIPE_SECRET_KEY": "sk_test_x"}, "STRIPE_SECRET_KEY is a test key"),
+        ({"STRIPE_SECRET_KEY": "rk_test_x"}, "STRIPE_SECRET_KEY is a test key"),
+        ({"STRIPE_API_URL": "https://elsewhere.example"}, "a live key with an overridden host"),
+        ({"STRIPE_API_URL": "http://127.1:9002"}, "on loopback"),
+        ({"STRIPE_WEBHOOK_SECRET": ""}, "STRIPE_WEBHOOK_SECRET is not set"),
+    ],
+)
+def test_production_refuses_a_stripe_that_must_not_serve(changes: dict[str, str], why: str) -> None:
+    """Its key says itself whether its money is real."""
+    assert Settings.read({**PRODUCTION, **LIVE}).refusals() == []
+    assert any(why in refusal for refusal in Settings.read({**PRODUCTION, **LIVE, **changes}).refusals())
+
+
+def test_stripe_is_what_its_settings_say() -> None:
+    stripe = Settings.read({**LIVE, "STRIPE_TIMEOUT_SECONDS": "7", "FRONTEND_URL": "https://shop.example/"}).stripe
+    assert stripe is not None
+    assert stripe.webhook_secrets == ("whsec_one", "whsec_two")
+    assert (stripe.timeout.total_seconds(), stripe.frontend_url) == (7.0, "https://shop.example")
+    assert "sk_live" not in repr(stripe)
+    assert "whsec" not in repr(stripe)
+
+
+def test_a_click_goes_to_midtrans_where_it_has_keys_and_to_stripe_else() -> None:
+    assert Settings.read({**PRODUCTION, **LIVE}).default_provider == "midtrans"
+    assert Settings.read(LIVE).default_provider == "stripe"
 
 
 @pytest.mark.parametrize(
@@ -91,6 +125,10 @@ def test_another_host_is_not_loopback() -> None:
         ("PAYMENTS_LATE_PAYMENT", "keep"),
         ("PAYMENTS_PUBLIC_URL", "pay.shop.example"),
         ("MIDTRANS_SERVER_KEY", "with blank"),
+        ("STRIPE_SECRET_KEY", "with blank"),
+        ("STRIPE_SECRET_KEY", "pk_live_published"),
+        ("STRIPE_API_URL", "api.stripe.com"),
+        ("STRIPE_TIMEOUT_SECONDS", "16"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(name: str, value: str) -> None:

@@ -157,7 +157,9 @@ def test_nothing_is_left_to_the_gateways_taste() -> None:
     assert "payment_method_types" not in params
 
 
-@pytest.mark.skipif(not SPEC.exists(), reason="the published schema does not lie beside this checkout (../shared/corpus)")
+@pytest.mark.skipif(
+    not SPEC.exists(), reason="the published schema does not lie beside this checkout (../shared/corpus)"
+)
 @pytest.mark.parametrize("order", [new_order(), new_order(discount=100, shipping=500)], ids=["cart", "one line"])
 def test_the_request_is_what_the_published_schema_describes(order: Order) -> None:
     """Checked without us: the schema Stripe publishes (an older one, which knows no adaptive pricing yet)."""

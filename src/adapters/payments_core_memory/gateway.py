@@ -187,6 +187,8 @@ class MemoryGateway:
             return PageRefused(("this gateway refuses",))
         order_id = json.loads(attempt.request)["order_id"]
         page = self.pages.get(order_id)
+        if page is not None and not self.traits.replaces_pages:
+            return PageOpened(page.token, f"https://pay.example/{page.token}")
         if page is not None and (page.is_gone or self._tries(order_id)):
             return PageTaken()
         token = f"token-{order_id}-{len(self.calls)}"

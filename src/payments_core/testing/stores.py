@@ -143,6 +143,27 @@ class StoreContract:
             assert await uow.payments.bind(SECOND, "stripe", "default", "tx")
 
     # ── notifications ─────────────────────────────────────────────────────────────────────────────────────────────
+    async def test_whose_a_bound_transaction_is_can_be_asked(self, store: Store) -> None:
+        """Some messages name the transaction alone, and its owner is who is meant."""
+        async with store.transaction() as uow:
+            await uow.payments.bind(FIRST, "stripe", "default", "pi_1")
+            await uow.payments.bind(SECOND, "stripe", "default", "pi_2")
+            await uow.payments.bind(SECOND, "midtrans", "default", "pi_3")
+            await uow.commit()
+        async with store.reading() as uow:
+            asked = ["pi_2", "pi_1", "pi_3", "nobody's"]
+            assert await uow.payments.owners("stripe", "default", asked) == {"pi_1": FIRST, "pi_2": SECOND}
+            assert await uow.payments.owners("stripe", "default", []) == {}
+
+    async def test_a_hint_that_named_no_payment_waits_for_the_transaction_it_named(self, store: Store) -> None:
+        """The answer about its transaction is its answer, whoever's payment that turned out to be."""
+        hint = notification(1, "", "pi_1")
+        kept = (await self.remembered(store, [hint]))[hint.key]
+        await self.updated(store, [attrs.evolve(kept, verdict=Verdict.WAITING, asked=1)])
+        async with store.transaction() as uow:
+            assert [k.notification.key for k in await uow.inbox.waiting(FIRST, "pi_1")] == [hint.key]
+            assert await uow.inbox.waiting(FIRST, "pi_2") == []
+
     async def test_a_notification_is_remembered_once_and_counted(self, store: Store) -> None:
         """Gateways repeat themselves; the same bytes are one notification, also in one batch."""
         first, second = notification(1), notification(2)

@@ -151,9 +151,9 @@ def _minor(step: Step) -> tuple[int, int]:
 
 
 # ── the use cases, each distinct call once ────────────────────────────────────────────────────────────────────────────
-def shop_with_a_try(confirm: Confirm) -> tuple[World, str]:
+def shop_with_a_try(confirm: Confirm, traits: GatewayTraits | None = None) -> tuple[World, str]:
     """A shop whose customer tried once to pay, and the id of that transaction; nobody was told of it yet."""
-    traits = GatewayTraits(confirm=confirm, status_lag=timedelta(seconds=60))
+    traits = attrs.evolve(traits or GatewayTraits(), confirm=confirm, status_lag=timedelta(seconds=60))
     world = World(traits=traits, policy=Policy(expiry=timedelta(hours=72), poll=timedelta(days=2)))
     world.order()
     drive(world.service.start._pay("o-1", ANYTHING, "alice", "alice"))
@@ -204,8 +204,8 @@ class _Remembered(dict[tuple[Any, ...], Value]):
 class _UseCases:
     """The real use cases over values that are numbered as they are met."""
 
-    def __init__(self, confirm: Confirm, *, tries: bool) -> None:
-        self.world, self.transaction_id = shop_with_a_try(confirm)
+    def __init__(self, confirm: Confirm, *, tries: bool, traits: GatewayTraits | None) -> None:
+        self.world, self.transaction_id = shop_with_a_try(confirm, traits)
         self.transaction = self.world.gateway.transactions[self.transaction_id]
         self.tries, self.began_at = tries, self.world.clock.at
         self.messages, self.answers = list[Notification](), []
@@ -361,8 +361,16 @@ def _step_of(answer: Observation) -> Step:
 class Explorer:
     """Walks every situation of these histories, which hold their own beginnings, and checks every end."""
 
-    def __init__(self, confirm: Confirm, *, lag: bool, waiting: int = 1, tries: bool = False) -> None:
-        self.use_cases = _UseCases(confirm, tries=tries)
+    def __init__(
+        self,
+        confirm: Confirm,
+        *,
+        lag: bool,
+        waiting: int = 1,
+        tries: bool = False,
+        traits: GatewayTraits | None = None,
+    ) -> None:
+        self.use_cases = _UseCases(confirm, tries=tries, traits=traits)
         self.lag, self.waiting_max = lag, waiting
         self.situations = self.moves = self.ends = 0
         self.reached = set[tuple[History, End]]()

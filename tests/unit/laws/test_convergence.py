@@ -29,6 +29,7 @@ from payments_core import ChargeState, Confirm, Signal, charges, decide
 from payments_core.states import Move
 from payments_core.testing.histories import Step, histories
 from payments_core.use_cases import apply_reading, receive_notification
+from payments_core_stripe import StripeSettings
 from unit.laws.explorer import STEPS_MAX, Explorer, History, interleavings, prefixes
 from unit.laws.one_by_one import OneByOne
 
@@ -65,6 +66,18 @@ def test_every_interleaving_of_every_history_ends_as_the_gateway_ended(confirm: 
         f"{explorer.moves:,} moves, {explorer.ends:,} ends ({confirm.value}, lag {'on' if lag else 'off'})"
     )
     assert max(len(history) for history, _end in explorer.reached) == STEPS_MAX
+    assert {history for history, _end in explorer.reached} == set(every)
+
+
+@lagging
+def test_every_interleaving_ends_right_with_stripes_traits(lag: bool) -> None:
+    """Events believed as they are signed, transactions bound to their payment: up to three steps of every history."""
+    traits = attrs.evolve(StripeSettings(secret_key="sk_test_law").traits, live=None)
+    explorer, every = Explorer(traits.confirm, lag=lag, traits=traits), [*histories(3)]
+    explorer.explore(every)
+    print(
+        f"\n{len(every)} histories, {explorer.situations:,} situations (Stripe's traits, lag {'on' if lag else 'off'})"
+    )
     assert {history for history, _end in explorer.reached} == set(every)
 
 

@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import attrs
 from hypothesis import settings
 from hypothesis.stateful import invariant
 
 from payments_core import GatewayTraits
 from payments_core.testing.machine import PaymentMachine
 from payments_core_memory import MemoryStore
+from payments_core_stripe import StripeSettings
 from unit.laws.test_history import findings
 from unit.world import World
 
@@ -38,5 +40,16 @@ class MemoryMachine(PaymentMachine):
         return store
 
 
+class StripeLikeMachine(MemoryMachine):
+    """The same with Stripe's manner: signed as a whole, a repeated create brings the same page, charges are bound."""
+
+    @asynccontextmanager
+    async def opened(self, traits: GatewayTraits) -> AsyncIterator[World]:
+        yield World(traits=attrs.evolve(STRIPE, status_lag=traits.status_lag, live=None))
+
+
+STRIPE = StripeSettings(secret_key="sk_test_machine").traits
 TestPaymentMachine = MemoryMachine.TestCase
 TestPaymentMachine.settings = settings(max_examples=500, stateful_step_count=30, deadline=None)
+TestStripeLikeMachine = StripeLikeMachine.TestCase
+TestStripeLikeMachine.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)

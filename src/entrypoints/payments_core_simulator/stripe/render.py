@@ -353,13 +353,28 @@ def _refund(refund: Refund) -> Json:
     return body if refund.failure_reason is None else body | {"failure_reason": refund.failure_reason}
 
 
+def _withdrawal(dispute: Dispute) -> Json:
+    """The move of the merchant's balance that a dispute shows while its money is gone."""
+    return {
+        "id": dispute.id.replace("du_", "txn_"),
+        "object": "balance_transaction",
+        "amount": -dispute.amount,
+        "currency": dispute.currency,
+        "fee": 0,
+        "net": -dispute.amount,
+        "reporting_category": "dispute",
+        "source": dispute.id,
+        "type": "adjustment",
+    }
+
+
 def _dispute(dispute: Dispute) -> Json:
     due = dispute.created + EVIDENCE_LIFE
     return {
         "id": dispute.id,
         "object": "dispute",
         "amount": dispute.amount,
-        "balance_transactions": [],
+        "balance_transactions": [_withdrawal(dispute)] if dispute.withdrawn else [],
         "charge": dispute.charge_id,
         "created": seconds(dispute.created),
         "currency": dispute.currency,
