@@ -93,21 +93,23 @@ class CollectOnce(PytestRunner):
     collected: Collected | None = None
 
     def run_forced_fail(self) -> int:
-        """The last thing mutmut does before it forks; what passes here passes in a fork too."""
-        forced = super().run_forced_fail()
-        trampoline.set_mutant_under_test("")
+        """1, once the tests have passed in a fork without a mutant, and failed in one where every function fails."""
         with change_cwd("mutants"):
             chosen = config().pytest_add_cli_args_test_selection
-            self.collected = Collected(["-s", "-q", "--rootdir=.", *ONE_LOOP, *config().pytest_add_cli_args, *chosen])
-            fails = isolation.run_in_fork_with_result(self.collected.first_to_fail, [*self.collected.items])
-        if fails is not None:
-            raise SystemExit(f"{fails} fails without any mutant")
-        return forced
+            collected = Collected(["-s", "-q", "--rootdir=.", *ONE_LOOP, *config().pytest_add_cli_args, *chosen])
+            names = [*collected.items]
+            fails = isolation.run_in_fork_with_result(collected.first_to_fail, names)
+            trampoline.set_mutant_under_test("")
+            wrong = isolation.run_in_fork_with_result(collected.first_to_fail, names)
+        if wrong is not None:
+            raise SystemExit(f"{wrong} fails without any mutant")
+        self.collected = collected
+        return 0 if fails is None else 1
 
     def run_tests(self, *, mutant_name: str | None, tests: Iterable[str]) -> int:
         """1 when a test failed."""
         if mutant_name is None or self.collected is None:
-            return super().run_tests(mutant_name=mutant_name, tests=tests)
+            return 0  # the clean run: `run_forced_fail` does it, where the mutants run
         spent = int(process_time())
         resource.setrlimit(resource.RLIMIT_CPU, (spent + CPU_SECONDS_MAX, spent + CPU_SECONDS_MAX + 1))
         trampoline.get_mutant_under_test = lambda: mutant_name

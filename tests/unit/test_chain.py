@@ -4,7 +4,8 @@
 """
 
 import hmac
-from datetime import datetime, timedelta, timezone
+import time
+from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 
 import attrs
@@ -158,6 +159,17 @@ def test_one_value_has_one_spelling() -> None:
     """Codes are compared over bytes, so order, blanks, letters and time zones must not matter."""
     jakarta = datetime(2026, 11, 27, 7, 0, tzinfo=timezone(timedelta(hours=7)))
     assert canonical({"b": [1, "é"], "a": jakarta}) == '{"a":"2026-11-27T00:00:00.000000+00:00","b":[1,"\\u00e9"]}'
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="this machine cannot move to another time zone")
+def test_a_moment_is_spelled_in_utc_wherever_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Jakarta")
+    time.tzset()
+    try:
+        assert canonical(datetime(2026, 11, 27, tzinfo=UTC)) == '"2026-11-27T00:00:00.000000+00:00"'
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(("value", "error"), [(float("nan"), ValueError), (b"bytes", TypeError)])

@@ -75,6 +75,21 @@ def test_currencies_do_not_mix() -> None:
         _ = Money.of(1, "IDR") < Money.of(1, "USD")
 
 
+def test_amounts_of_one_currency_compare() -> None:
+    less, more = Money.of(1, "IDR"), Money.of(2, "IDR")
+    assert less < more
+    assert less <= more
+    assert less <= Money.of(1, "IDR")
+    assert not less < Money.of(1, "IDR")
+    assert not more <= less
+    with pytest.raises(ValueError, match="different currencies"):
+        _ = less <= Money.of(2, "USD")
+
+
+def test_a_price_times_a_quantity_is_exact() -> None:
+    assert Money.of(333, "IDR") * 3 == Money.of(999, "IDR")
+
+
 def test_an_unknown_currency_is_refused() -> None:
     with pytest.raises(AmountNotRepresentable, match="ISO 4217"):
         Currency.of("idr")

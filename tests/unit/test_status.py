@@ -40,6 +40,20 @@ async def test_row_1_refunded_in_part_and_the_rest_charged_back(world: World) ->
     assert said(payment) == (1, "charged_back", "paid")
 
 
+async def test_rows_1_and_2_are_exact_to_the_minor_unit(world: World) -> None:
+    payment = await paid(world)
+    assert said(with_charge(payment, refunded_minor=9_999_999, charged_back_minor=1))[0] == 1
+    assert said(with_charge(payment, charged_back_minor=9_999_999))[0] == 3
+    assert said(with_charge(payment, refunded_minor=9_999_999))[0] == 3
+    one = with_charge(payment, captured_minor=1, refunded_minor=1)
+    assert said(one)[0] == 2
+
+
+async def test_row_2_needs_money_that_was_taken(world: World) -> None:
+    """A gateway that captures nothing has refunded nothing."""
+    assert said(with_charge(await paid(world), captured_minor=0))[0] == 4
+
+
 async def test_row_2_refunded_whole(world: World) -> None:
     assert said(with_charge(await paid(world), refunded_minor=10_000_000)) == (2, "refunded", "refunded")
 
@@ -111,6 +125,8 @@ async def test_rows_8_and_9_given_up(world: World, kind: ClosedAs, row: tuple[in
     page = attrs.evolve(world.payment.attempt(1), state=AttemptState.DEAD, closing=CloseReason(kind.value))
     closed = attrs.evolve(world.payment.with_attempt(page), closed=Closed(kind, world.clock.now(), "somebody"))
     assert said(closed) == row
+    assert STATUS_ROWS[row[0] - 1].holds(closed)
+    assert not STATUS_ROWS[16 - row[0]].holds(closed), "the other of the two does not"
 
 
 async def test_row_10_every_page_is_dead(world: World) -> None:

@@ -18,6 +18,7 @@ def charge(state: ChargeState = ChargeState.SETTLED, transaction_id: str = "tx",
     taken = WHOLE if state in (ChargeState.CAPTURED, ChargeState.SETTLED) else 0
     held = WHOLE if state is ChargeState.AUTHORIZED else 0
     values = {
+        "attempt": 1,
         "amount": rupiah(100_000),
         "authorized_minor": held,
         "captured_minor": taken,
@@ -25,7 +26,7 @@ def charge(state: ChargeState = ChargeState.SETTLED, transaction_id: str = "tx",
         "method": "qris",
         **more,
     }
-    return Charge(transaction_id=transaction_id, attempt=1, state=state, **values)  # type: ignore[arg-type]
+    return Charge(transaction_id=transaction_id, state=state, **values)  # type: ignore[arg-type]
 
 
 def refund(state: RefundState = RefundState.REQUESTED, by: str = "operator:bob", **more: object) -> Refund:

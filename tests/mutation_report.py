@@ -1,0 +1,107 @@
+"""The last run of `make mutation` as a page: how many mutants of each file were killed, and why the others live.
+
+python tests/mutation_report.py > docs/reference/mutation.md
+"""
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+from mutmut.mutation.data import MutantLineSpans
+from mutmut.stats import status_by_exit_code
+
+CORE = Path("src/payments_core")
+HEAD = Path(__file__).with_name("mutation_report.md")
+"""What a person wrote: the head of the page, and after it the reasons, each with the survivors it is about."""
+REASON = re.compile(r"^\*\*(?P<title>.+?)\*\*(?P<text>.*?)\n(?P<patterns>(?:    .+\n)+)", re.MULTILINE)
+MOST = 8
+"""More of one kind than a reader wants to see."""
+
+
+@attrs.frozen
+class Mutant:
+    """One change of one function, and what became of it."""
+
+    file: str
+    name: str
+    status: str
+
+    @property
+    def change(self) -> str:
+        """What stood there, and what stands there in the mutant."""
+        path = CORE / self.file
+        function = self.name.rpartition(".")[2]
+        names = (function.partition("__mutmut_")[0] + "__mutmut_orig", function)
+        was, now = MutantLineSpans.load(path).read_function_sources(names)  # type: ignore[union-attr]
+        old, new = was.splitlines()[1:], now.splitlines()[1:]
+        while old and new and old[0] == new[0]:
+            old, new = old[1:], new[1:]
+        while old and new and old[-1] == new[-1]:
+            old, new = old[:-1], new[:-1]
+        return " ⟶ ".join(" ".join(line.strip() for line in lines) or "nothing" for lines in (old, new))
+
+    @property
+    def function(self) -> str:
+        """Where it is."""
+        return re.sub(r"^x_?ǁ?|ǁ", ".", self.name.rpartition(".")[2].partition("__mutmut_")[0]).strip(".")
+
+
+def mutants() -> Iterator[Mutant]:
+    """Every mutant of the last run."""
+    for path in sorted(Path("mutants", CORE).rglob("*.meta")):
+        file = str(path.relative_to(Path("mutants", CORE)))[: -len(".meta")]
+        for name, code in json.loads(path.read_text())["exit_code_by_key"].items():
+            yield Mutant(file, name, status_by_exit_code[code])
+
+
+def table(found: list[Mutant]) -> Iterator[str]:
+    """A row a file, and the sum; tests are asked for what the types let through."""
+    yield "| File | Mutants | Refused by types | Killed by tests | Survived | Killed of the rest | Of all |"
+    yield "|---|---|---|---|---|---|---|"
+    files = sorted({mutant.file for mutant in found})
+    for name, group in [*((f, [m for m in found if m.file == f]) for f in files), ("**all**", found)]:
+        count = Counter(mutant.status for mutant in group)
+        types, killed = count["caught by type check"], count["killed"] + count["timeout"]
+        survived = len(group) - types - killed
+        of_tests = 100 * killed / (killed + survived) if killed + survived else 100.0
+        of_all = 100 * (killed + types) / len(group)
+        yield f"| {name} | {len(group)} | {types} | {killed} | {survived} | {of_tests:.1f} % | {of_all:.1f} % |"
+
+
+def page(found: list[Mutant]) -> Iterator[str]:
+    """The whole page."""
+    written = HEAD.read_text()
+    yield written[: written.index("**")].rstrip()
+    yield from ("", *table(found), "", "## Why the others live", "")
+    left = [m for m in found if m.status not in ("killed", "timeout", "caught by type check")]
+    for reason in REASON.finditer(written):
+        patterns = [line.strip() for line in reason["patterns"].splitlines()]
+        told = [
+            m for m in left if any(re.search(pattern, f"{m.file} {m.function}: {m.change}") for pattern in patterns)
+        ]
+        left = [m for m in left if m not in told]
+        if told:
+            yield from (f"**{reason['title']}** ({len(told)}){reason['text']}", "", *listed(told), "")
+    yield f"**Nobody has looked yet** ({len(left)})."
+    yield from ("", *listed(left, len(left)))
+
+
+def listed(group: list[Mutant], most: int = MOST) -> Iterator[str]:
+    """Some of them, and where the rest is."""
+    for mutant in group[:most]:
+        yield f"- `{mutant.file}` `{mutant.function}`: `{mutant.change.replace('`', chr(39))}`"
+    rest = Counter(mutant.file for mutant in group[most:])
+    if rest:
+        yield "- and of the same kind: " + ", ".join(f"{count} in `{file}`" for file, count in sorted(rest.items()))
+
+
+if __name__ == "__main__":
+    everything = [*mutants()]
+    unchecked = [mutant for mutant in everything if mutant.status == "not checked"]
+    if unchecked:
+        print(f"{len(unchecked)} of {len(everything)} mutants have not been tried", file=sys.stderr)
+    sys.stdout.write("\n".join(page(everything)).rstrip() + "\n")

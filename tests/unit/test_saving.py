@@ -1,0 +1,189 @@
+"""Saving what was decided: the payment, its history, its order and its stock, as one."""
+
+from datetime import datetime
+
+import attrs
+import pytest
+
+from payments_core import Signal
+from payments_core.errors import StaleWrite
+from payments_core.limits import STALE_RETRIES_MAX
+from payments_core.orders import OrderStatus, StockMove
+from payments_core.payment import CaseDecision, Closed, ClosedAs, Payment
+from payments_core.policy import LatePayment, Policy
+from payments_core.ports import OrderEffect
+from payments_core.states import CaseKind
+from payments_core.testing.samples import LATER, NOW
+from payments_core.use_cases.saving import Decided, _order_effect, again_if_stale, save_all
+from unit.values import DEAD, PAGE, PAID, SPENT, WHOLE, case, charge, kinds, with_cases
+from unit.world import World
+
+RESERVED, CONSUMED, RELEASED = StockMove.RESERVED, StockMove.CONSUMED, StockMove.RELEASED
+UNPAID = attrs.evolve(PAID, paid_by=None, paid_at=None)
+EXPIRED = attrs.evolve(DEAD, closed=Closed(ClosedAs.EXPIRED, NOW, "deadline"))
+CANCELLED = attrs.evolve(DEAD, closed=Closed(ClosedAs.CANCELLED, NOW, "bob"))
+REVERSAL = case(CaseKind.REVERSED)
+DISMISSED = case(
+    CaseKind.REVERSED, decision=CaseDecision.DISMISS, decided_by="bob", decided_at=LATER, evidence={"stock": "released"}
+)
+
+
+def effect(status: OrderStatus, move: StockMove | None, **more: bool) -> OrderEffect:
+    return OrderEffect("o-1", status, move, **more)
+
+
+# ── what a change does to the order ───────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(
+    ("before", "after", "does"),
+    [
+        (PAGE, PAGE, None),
+        (None, PAGE, None),
+        (PAGE, DEAD, None),
+        (SPENT, PAID, effect(OrderStatus.PAID, CONSUMED)),
+        (None, PAID, effect(OrderStatus.PAID, CONSUMED)),
+        (PAID, PAID.with_charge(charge(refunded_minor=1)), effect(OrderStatus.PARTIALLY_REFUNDED, None)),
+        (PAID, PAID.with_charge(charge(refunded_minor=WHOLE)), effect(OrderStatus.REFUNDED, None)),
+        (SPENT, PAID.with_charge(charge(refunded_minor=WHOLE)), effect(OrderStatus.REFUNDED, CONSUMED)),
+        (PAID, UNPAID, effect(OrderStatus.PENDING, None)),
+        (DEAD, EXPIRED, effect(OrderStatus.CANCELLED, RELEASED, expired=True)),
+        (None, EXPIRED, effect(OrderStatus.CANCELLED, RELEASED, expired=True)),
+        (DEAD, CANCELLED, effect(OrderStatus.CANCELLED, RELEASED)),
+        (EXPIRED, EXPIRED, None),
+        (CANCELLED, EXPIRED, None),
+        (
+            with_cases(DEAD, REVERSAL),
+            with_cases(DEAD, DISMISSED),
+            effect(OrderStatus.PENDING, RELEASED, also_consumed=True),
+        ),
+        (with_cases(DEAD, DISMISSED), with_cases(DEAD, DISMISSED), None),
+        (with_cases(UNPAID, DISMISSED), with_cases(PAID, DISMISSED), effect(OrderStatus.PAID, CONSUMED)),
+    ],
+)
+def test_stock_and_order_follow_the_table(before: Payment | None, after: Payment, does: OrderEffect | None) -> None:
+    assert _order_effect(before, after) == does
+
+
+# ── stock that has to be had first ────────────────────────────────────────────────────────────────────────────────────
+async def save(world: World, before: Payment | None, after: Payment, late: LatePayment) -> Payment:
+    async with world.store.transaction() as uow:
+        decided = [Decided(before, after)]
+        saved = await save_all(uow, decided, now=world.clock.now(), actor="test", late=late)
+        await uow.commit()
+    return saved[after.payment_id].payment
+
+
+REVIEW, REFUND = LatePayment
+
+
+async def stored(world: World, payment: Payment, *, left: int, held: StockMove = RELEASED) -> Payment:
+    """This payment of order o-1, with so many units left beside the two it may need."""
+    order = world.order(stock=left + 2)
+    world.store.orders.orders["o-1"] = attrs.evolve(order, payment_id=payment.payment_id)
+    if held is RELEASED:
+        world.store.orders._move(order, RELEASED)
+        world.store.orders.available["book"] = left
+    return await save(world, None, payment, REVIEW)
+
+
+async def test_late_money_takes_stock_again_and_pays(world: World) -> None:
+    before = await stored(world, EXPIRED, left=2)
+    after = await save(world, before, before.with_charge(charge()), REVIEW)
+    assert (after.paid_by, after.closed, after.reserved_at) == ("tx", None, world.clock.now())
+    assert world.stock == 0
+    moves = [event for event in world.history if event.startswith("stock.")]
+    assert moves[-2:] == ["stock.reserved", "stock.consumed"]
+
+
+@pytest.mark.parametrize(("late", "returns"), [(REVIEW, 0), (REFUND, 1)])
+async def test_late_money_without_stock_is_a_case_and_goes_back_where_the_policy_says_so(
+    world: World, late: LatePayment, returns: int
+) -> None:
+    before = await stored(world, EXPIRED, left=1)
+    after = await save(world, before, before.with_charge(charge()), late)
+    assert (after.paid_by, kinds(after), len(after.refunds)) == (None, ["late_payment"], returns)
+    assert world.stock == 1
+
+
+async def test_money_after_a_dismissed_reversal_takes_its_stock_again(world: World) -> None:
+    world.clock.at = LATER
+    before = await stored(world, with_cases(UNPAID, DISMISSED), left=2)
+    after = await save(world, before, attrs.evolve(before, paid_by="tx", paid_at=NOW), REVIEW)
+    assert (after.reserved_at, kinds(after), world.stock) == (LATER, [], 0)
+    assert world.history[-1] == "stock.consumed"
+    assert "stock.reserved" in world.history
+
+
+async def test_money_after_a_dismissed_reversal_whose_goods_are_gone_is_a_case(world: World) -> None:
+    before = await stored(world, with_cases(UNPAID, DISMISSED), left=1)
+    after = await save(world, before, attrs.evolve(before, paid_by="tx", paid_at=NOW), REVIEW)
+    (_, opened) = after.cases
+    evidence = {"why": "its stock was released and cannot be had any more"}
+    assert opened == case(CaseKind.LATE_PAYMENT, number=2, opened_at=world.clock.now(), evidence=evidence)
+    assert (after.reserved_at, world.stock) == (before.reserved_at, 1)
+
+
+@pytest.mark.parametrize("late", LatePayment)
+async def test_what_was_paid_before_asks_for_no_stock(world: World, late: LatePayment) -> None:
+    before = await stored(world, with_cases(PAID, DISMISSED), left=5)
+    after = await save(world, before, before.with_charge(charge(refunded_minor=1)), late)
+    assert (world.stock, len(after.cases)) == (5, 1)
+
+
+async def test_what_did_not_change_is_not_saved(world: World) -> None:
+    """No version, no event, no errand."""
+    before = await stored(world, PAGE, left=5, held=RESERVED)
+    history = world.history
+    assert await save(world, before, before, REVIEW) == before
+    assert (world.payment.version, world.history) == (before.version, history)
+
+
+async def test_a_surplus_payment_goes_back_by_itself_where_the_policy_says_so() -> None:
+    world = World(policy=Policy(late_payment=REFUND))
+    await world.opened()
+    page = world.payment.attempt(1)
+    await world.hear(world.tries(Signal.SETTLED))
+    other = world.gateway.buyer_tries(page.token or "", Signal.SETTLED)
+    await world.hear(other)
+    (made,) = world.payment.refunds
+    assert (made.transaction_id, made.by, made.state.value) == (other, "policy", "confirmed")
+
+
+async def test_every_event_names_who_did_it_and_when(world: World) -> None:
+    before = await stored(world, SPENT.with_charge(charge()), left=5, held=RESERVED)
+    await save(world, before, attrs.evolve(before, paid_by="tx", paid_at=NOW), REVIEW)
+    events = world.store.payments.events[before.payment_id]
+    assert [event.sequence for event in events] == [*range(1, len(events) + 1)]
+    assert {(event.actor, event.at) for event in events} == {("test", world.clock.now())}
+
+
+# ── races ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("lost", [0, 1, STALE_RETRIES_MAX])
+async def test_a_lost_race_is_run_again(lost: int) -> None:
+    runs: list[datetime] = []
+
+    async def work() -> str:
+        runs.append(NOW)
+        if len(runs) <= lost:
+            raise StaleWrite("somebody was first")
+        return "done"
+
+    assert await again_if_stale(work) == "done"
+    assert len(runs) == lost + 1
+
+
+async def test_races_that_are_lost_for_ever_end() -> None:
+    runs: list[datetime] = []
+
+    async def work() -> str:
+        runs.append(NOW)
+        raise StaleWrite("somebody was first")
+
+    with pytest.raises(StaleWrite):
+        await again_if_stale(work)
+    assert len(runs) == STALE_RETRIES_MAX + 1
+
+
+async def test_a_desk_changes_nothing_that_is_not_there(world: World) -> None:
+    desk = world.service.perform.ask.desk
+    assert await desk.look("nobody") is None
+    assert await desk.change("nobody", lambda payment: payment, actor="test") is None

@@ -1,0 +1,159 @@
+"""The use cases wired, their errands, and the machine's own clock and ids."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from payments_core import PageWish, PaymentService, Signal
+from payments_core.commands import AskCharge, AskPage, CancelCharge, ClosePage, SendRefund
+from payments_core.errors import Conflict, NotFound, PaymentsError
+from payments_core.identity import PAYMENT_ID
+from payments_core.orders import OrderStatus
+from payments_core.policy import LatePayment, Policy
+from payments_core.service import ErrandList
+from payments_core.system import SystemClock, SystemIds
+from payments_core.use_cases.operate import CancelOrder
+from unit.world import World
+
+
+def test_a_service_is_wired_over_one_store_one_clock_and_one_policy(world: World) -> None:
+    policy = Policy(late_payment=LatePayment.REOPEN_OR_REFUND)
+    service = PaymentService.over(
+        world.store, {"memory": world.gateway}, clock=world.clock, ids=world.ids, errands=ErrandList(), policy=policy
+    )
+    assert service.cancel_order is None, "a shop that keeps its own orders cancels them itself"
+    assert (service.start.policy, service.sweep.policy, service.operate.policy) == (policy, policy, policy)
+    assert service.receive.late is service.start.desk.late is LatePayment.REOPEN_OR_REFUND
+    assert service.start.closing is service.perform.closing
+
+
+def test_without_a_policy_the_usual_one_holds(world: World) -> None:
+    service = PaymentService.over(world.store, {}, clock=world.clock, ids=world.ids, errands=ErrandList())
+    assert service.start.policy == Policy()
+    assert service.receive.late is LatePayment.REOPEN_OR_REVIEW
+
+
+async def test_errands_a_gateway_does_not_answer_are_left_to_the_sweep(world: World) -> None:
+    """Their rows are due on their own."""
+    await world.opened()
+    await world.deliver(world.tries(Signal.DENIED))
+    world.gateway.refused_calls = 1
+    await world.deliver(world.tries(Signal.SETTLED))
+    await world.do_errands()
+    assert not world.errands.waiting
+    assert world.status.value == "success"
+
+
+async def test_an_errand_about_nothing_is_no_errand(world: World) -> None:
+    for command in (
+        AskPage("nobody", 1),
+        ClosePage("nobody", 1),
+        CancelCharge("nobody", "tx"),
+        SendRefund("nobody", "k-1"),
+        AskCharge("nobody", "memory", 1, "tx", 1),
+    ):
+        await world.service.perform(command)
+    assert world.store.payments.rows == {}
+
+
+# ── cancelling an order ───────────────────────────────────────────────────────────────────────────────────────────────
+def cancelling(world: World) -> CancelOrder:
+    cancel = world.service.cancel_order
+    assert cancel is not None
+    return cancel
+
+
+async def test_an_order_nobody_clicked_is_cancelled_at_once_and_again(world: World) -> None:
+    world.order(units=2, stock=10)
+    for _ in range(2):
+        order, done = await cancelling(world)("o-1", actor="shop")
+        assert (order.status, done, world.stock) == (OrderStatus.CANCELLED, True, 10)
+
+
+async def test_an_order_with_a_page_is_cancelled_when_the_page_is_dead(world: World) -> None:
+    await world.opened()
+    order, done = await cancelling(world)("o-1", actor="shop")
+    assert (order.order_id, done) == ("o-1", True)
+    closed = world.payment.closed
+    assert closed is not None
+    assert closed.by == "shop"
+
+
+async def test_an_order_whose_page_cannot_be_closed_now_waits(world: World) -> None:
+    await world.opened()
+    world.gateway.unreachable = True
+    order, done = await cancelling(world)("o-1", actor="shop")
+    assert (order.status, done) == (OrderStatus.PENDING, False)
+    world.gateway.unreachable = False
+    assert (await cancelling(world)("o-1", actor="shop"))[1]
+
+
+async def test_an_order_that_is_paid_or_unknown_is_not_cancelled(world: World) -> None:
+    with pytest.raises(NotFound) as unknown:
+        await cancelling(world)("o-9", actor="shop")
+    assert unknown.value.code == "order_not_found"
+    await world.opened()
+    await world.hear(world.tries(Signal.SETTLED))
+    with pytest.raises(Conflict) as paid:
+        await cancelling(world)("o-1", actor="shop")
+    assert paid.value.code == "already_paid"
+
+
+async def test_a_page_that_turns_out_paid_while_it_is_cancelled_wins(world: World) -> None:
+    await world.opened()
+    world.tries(Signal.SETTLED)
+    with pytest.raises(Conflict) as paid:
+        await cancelling(world)("o-1", actor="shop")
+    assert paid.value.code == "already_paid"
+    assert world.status.value == "success"
+
+
+async def test_a_first_click_in_between_makes_a_payment_to_cancel(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order had none when the cancellation looked, and one when it wrote."""
+    world.order()
+    original = type(world.store.orders).cancel
+    clicks: list[str] = []
+
+    async def too_late(self: object, order_id: str, now: datetime) -> bool:
+        if not clicks:
+            clicks.append(order_id)
+            return False
+        return await original(self, order_id, now)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(world.store.orders), "cancel", too_late)
+    assert (await cancelling(world)("o-1", actor="shop"))[1]
+    assert clicks == ["o-1"]
+
+
+# ── errors ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_an_error_says_what_it_is_once_and_keeps_its_kind_otherwise() -> None:
+    plain = Conflict("no")
+    assert (str(plain), plain.detail, plain.code, plain.retryable, plain.extra) == ("no", "no", "conflict", False, {})
+    told = PaymentsError("no", code="other", retryable=True, extra={"payment_url": "x"})
+    assert (told.code, told.retryable, told.extra) == ("other", True, {"payment_url": "x"})
+
+
+# ── the machine ───────────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_the_machines_time_is_in_utc_and_passes() -> None:
+    clock = SystemClock()
+    before = clock.now()
+    await clock.sleep(0.002)
+    assert before.tzinfo is UTC
+    assert timedelta(0) < clock.now() - before
+    assert abs(datetime.now(UTC) - clock.now()) < timedelta(minutes=1)
+
+
+def test_the_machines_ids_sort_by_time_and_cannot_be_guessed() -> None:
+    ids = [SystemIds().payment_id() for _ in range(20)]
+    assert len(set(ids)) == 20
+    assert all(PAYMENT_ID.fullmatch(one) for one in ids)
+    assert len({one[10:] for one in ids}) == 20, "eighty bits of each are chance"
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    made_at = sum(alphabet.index(letter) << 5 * n for n, letter in enumerate(reversed(ids[0][:10])))
+    assert abs(made_at - datetime.now(UTC).timestamp() * 1000) < 60_000
+
+
+def test_a_wish_is_for_any_provider_unless_it_says_otherwise() -> None:
+    assert PageWish(provider="midtrans").any_provider
