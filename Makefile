@@ -7,7 +7,7 @@ STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean
+.PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean soak
 
 help: ## Print every target with a sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -57,6 +57,9 @@ DATABASE ?= postgresql
 chaos: SEED ?= 1
 chaos: setup ## Kill processes while orders are paid, and compare ledgers: make chaos PAYMENTS=200 KILLS=20 DATABASE=postgresql SEED=1.
 	@PYTHONPATH=tests $(BIN)/python -m chaos --payments $(PAYMENTS) --kills $(KILLS) --database $(DATABASE) --seed $(SEED)
+
+soak: setup ## Run the tests of many at once with their full numbers: 100,000 writes, 10,000 races; hours on a small machine.
+	@SOAK=1 $(BIN)/python -m pytest -s tests/unit/test_refresh.py tests/unit/test_return_money.py tests/integration/test_concurrency.py
 
 check: lint types imports snippets ## Run what CI runs beside the tests: ruff, mypy, import rules, docs snippets.
 

@@ -1,6 +1,7 @@
 """Recovery as an operator meets it: the real server and the real commands against the simulator."""
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -15,8 +16,10 @@ from typing import Any
 
 import attrs
 import pytest
+from sqlalchemy import make_url
 
 from harness.clock import HOUR_S, run_later
+from harness.postgres import PostgresCluster
 from harness.product import Product, running_product, token, until
 from harness.questions import cancel, order_status, payable_pages, problem
 from harness.scripted import scripted_server
@@ -126,7 +129,7 @@ def test_a_killed_reconciliation_is_gone_on_with_where_it_was(product: Product) 
     for _ in range(45):
         product.clicked()
     total = reconcile(product, "--anew")["payments"]
-    product.simulator.control("faults", {"faults": [{"kind": "latency", "calls": ["status"], "delay_s": 0.5}]})
+    product.simulator.control("faults", {"faults": [{"kind": "latency", "calls": ["status"], "ms": 500}]})
     command = [sys.executable, "-m", "payments_core_app", "reconcile", "--json"]
     database = product.environment["PAYMENTS_DATABASE_URL"].removeprefix("sqlite+aiosqlite:///")
     with subprocess.Popen(
@@ -216,11 +219,11 @@ class Busy:
 
 @pytest.mark.postgres
 def test_two_servers_together_never_have_more_calls_on_their_way_than_the_limit(
-    new_database: Callable[[str], str], tmp_path: Path, postgres: Any
+    new_database: Callable[[str], str], tmp_path: Path, postgres: PostgresCluster
 ) -> None:
     """MIDTRANS_CALLS_IN_FLIGHT is a limit of all processes, not of each."""
     busy, url = Busy(), new_database("postgres")
-    name = url.split("/")[-1].split("?")[0]
+    name = make_url(url).database
     with scripted_server() as gateway:
         gateway.answer = busy
         there = {"MIDTRANS_SNAP_URL": gateway.url, "MIDTRANS_API_URL": gateway.url, "MIDTRANS_CALLS_IN_FLIGHT": "2"}
@@ -248,8 +251,6 @@ def test_two_servers_together_never_have_more_calls_on_their_way_than_the_limit(
 
 
 def _environment(product: Product) -> dict[str, str]:
-    import os
-
     return {**os.environ, **product.environment}
 
 

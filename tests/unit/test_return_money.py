@@ -1,15 +1,19 @@
 """Giving money back: bounded, under one key, known to be unknown while nobody knows."""
 
+import asyncio
+import contextlib
+import random
 from datetime import timedelta
 
 import attrs
 import pytest
 
-from payments_core import GatewayTraits, Payment, Policy, Signal
+from harness.soak import size
+from payments_core import GatewayTraits, Money, Payment, Policy, Signal
 from payments_core.errors import Conflict, InvalidInput, NotFound
 from payments_core.payment import CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
-from unit.world import World, rupiah
+from unit.world import IDR, World, rupiah
 
 PRICE = 100_000
 HOUR = timedelta(hours=1)
@@ -310,3 +314,26 @@ async def test_late_money_for_goods_that_are_gone(policy: LatePayment) -> None:
         assert given_back(world, account) == 0
         assert [case.kind.value for case in late.open_cases] == ["late_payment"]
     assert world.shop_order("o-1").status.value == "cancelled"
+
+
+async def test_sixteen_clients_never_get_more_than_was_taken_in_any_interleaving() -> None:
+    """A5: partial refunds of random amounts, in another order each time; exact to the minor unit."""
+    tries = size(10_000, usually=100)
+    for number in range(tries):
+        dice = random.Random(number)  # noqa: S311 - a test repeats
+        world = World()
+        await paid(world)
+        taken = world.payment.owed.amount_minor
+
+        async def client(world: World = world, dice: random.Random = dice, taken: int = taken) -> None:
+            for _ in range(dice.randrange(8)):
+                await asyncio.sleep(0)
+            with contextlib.suppress(Conflict):
+                await world.service.refund(
+                    world.payment.payment_id, Money(dice.randrange(1, taken // 4), IDR), None, actor="operator:olivia"
+                )
+
+        await asyncio.gather(*(client() for _ in range(16)))
+        given = sum(refund.amount.amount_minor for refund in world.gateway.refunds.values())
+        assert 0 < given == world.payment.charges[0].refunded_minor <= taken
+    print(f"{tries} interleavings of partial refunds by 16 clients: never more than was taken")

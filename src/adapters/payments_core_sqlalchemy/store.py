@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from payments_core.chain import ChainKeys
-from payments_core.errors import StaleWrite, StorageUnavailable
+from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
 from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
 
 __all__ = ["SqlStore", "database_errors", "engine_for"]
@@ -23,6 +23,8 @@ _BUSY_MS = 5_000
 """How long another process's write is waited for on SQLite."""
 _RETRY_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock not available: the same transaction may succeed when it is run again."""
+_SERVER_TROUBLE = frozenset({"08", "53", "57", "58", "XX"})
+"""Classes of SQLSTATE that speak of the connection or the server: lost, out of resources, shut down, broken."""
 _CONNECTIONS = 10
 
 
@@ -142,9 +144,20 @@ async def database_errors() -> AsyncIterator[None]:
     except DBAPIError as error:
         if _sqlstate(error) in _RETRY_SQLSTATES:
             raise StaleWrite(f"the database asks to run this again: {_short(error)}") from error
+        if _is_the_statements(error):
+            raise StorageError(f"the database refused a statement: {_short(error)}", retryable=True) from error
         raise StorageUnavailable(f"the database failed: {_short(error)}") from error
     except (PoolTimeout, OSError, sqlite3.Error) as error:
         raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error
+
+
+def _is_the_statements(error: DBAPIError) -> bool:
+    """Whether the fault lies in what was said: the connection lives, and another statement would be carried out."""
+    if error.connection_invalidated:
+        return False
+    if state := _sqlstate(error):
+        return state[:2] not in _SERVER_TROUBLE
+    return isinstance(error, DataError | InterfaceError | ProgrammingError)
 
 
 def _sqlstate(error: DBAPIError) -> str:

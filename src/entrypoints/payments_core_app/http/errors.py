@@ -115,6 +115,7 @@ CODES: dict[str, tuple[str, str]] = {
     "return_by_hand": ("409", "the method, or its time, does not let the gateway give it back"),
     "return_url_not_allowed": ("422", "the return URL's origin is not on the list"),
     "stale_write": ("503", "somebody else changed it first; try again"),
+    "storage_error": ("503", "the database refused what was to be stored; it was logged"),
     "storage_unavailable": ("503", "the database cannot be reached; try again"),
     "too_many_attempts": ("409", "twenty pages were opened for this order already"),
     "too_many_refunds": ("409", "a hundred refunds were made of this payment already"),
