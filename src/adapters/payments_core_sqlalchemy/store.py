@@ -54,6 +54,11 @@ class SqlStore:
         """The engine that writes; for migrations and checks."""
         return self._writer
 
+    @property
+    def reader(self) -> AsyncEngine:
+        """The engine that reads what is committed."""
+        return self._reader
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqlUnitOfWork]:
         """A unit of work that writes; leaving it without `commit` changes nothing.

@@ -6,6 +6,7 @@ from payments_core_app.commands.demo import demo
 from payments_core_app.commands.doctor import doctor
 from payments_core_app.commands.serving import migrate, serve, simulator, sweep, worker
 from payments_core_app.commands.tools import review, show, stock, token
+from payments_core_app.commands.transfers import confirm
 from payments_core_app.commands.verify import verify
 
 __all__ = ["cli"]
@@ -17,5 +18,5 @@ def cli() -> None:
     """A shop's order gets paid exactly once. Settings come from the environment; `doctor` says what is missing."""
 
 
-for command in (serve, worker, sweep, migrate, simulator, demo, token, stock, show, review, verify, doctor):
+for command in (serve, worker, sweep, migrate, simulator, demo, token, stock, show, review, confirm, verify, doctor):
     cli.add_command(command)

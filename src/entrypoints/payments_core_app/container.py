@@ -16,8 +16,10 @@ from payments_core.system import SystemClock, SystemIds
 from payments_core_app.errands import BackgroundErrands
 from payments_core_app.settings import Settings
 from payments_core_app.tokens import Verifier, make_verifier
+from payments_core_manual import ManualGateway
 from payments_core_midtrans import MidtransGateway
 from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy.confirmations import StoredNotifications
 from payments_core_sqlalchemy.housekeeping import Housekeeping
 from payments_core_sqlalchemy.idempotency import SqlIdempotency
 from payments_core_stripe import StripeGateway
@@ -27,13 +29,15 @@ __all__ = ["Container", "close_gateways", "make_gateways"]
 _ERRANDS_AT_ONCE = 64
 
 
-def make_gateways(settings: Settings) -> Mapping[str, Gateway]:
+def make_gateways(settings: Settings, store: SqlStore) -> Mapping[str, Gateway]:
     """The gateways that have keys, by name."""
     gateways: dict[str, Gateway] = {}
     if settings.midtrans is not None:
         gateways["midtrans"] = MidtransGateway(settings.midtrans)
     if settings.stripe is not None:
         gateways["stripe"] = StripeGateway(settings.stripe)
+    if settings.manual is not None:
+        gateways["manual"] = ManualGateway(settings.manual, StoredNotifications(store, ManualGateway.name))
     return gateways
 
 
@@ -63,7 +67,7 @@ class Container(containers.DeclarativeContainer):
     store: providers.Provider[ShopStore] = providers.ThreadSafeSingleton(_store, settings)
     idempotency: providers.Provider[SqlIdempotency] = providers.ThreadSafeSingleton(SqlIdempotency, store)
     housekeeping: providers.Provider[Housekeeping] = providers.ThreadSafeSingleton(Housekeeping, store)
-    gateways: providers.Provider[Mapping[str, Gateway]] = providers.ThreadSafeSingleton(make_gateways, settings)
+    gateways: providers.Provider[Mapping[str, Gateway]] = providers.ThreadSafeSingleton(make_gateways, settings, store)
     background: providers.Provider[BackgroundErrands] = providers.ThreadSafeSingleton(
         BackgroundErrands, at_once=_ERRANDS_AT_ONCE
     )

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from payments_core.limits import GATEWAY_TIMEOUT_MAX, PAGE_LEFT_MIN
 from payments_core.policy import LatePayment, Policy
 from payments_core.states import Confirm
+from payments_core_manual import ManualSettings
 from payments_core_midtrans import MidtransSettings
 from payments_core_stripe import StripeSettings
 
@@ -40,10 +41,12 @@ _KEYS = (
     "MIDTRANS_CLIENT_KEY",
     "STRIPE_SECRET_KEY",
     "STRIPE_WEBHOOK_SECRET",
+    "PAYMENTS_MANUAL_SECRET",
 )
 JWT_SECRET_BYTES_MIN = 32
 """HS256 needs a key as long as its hash (RFC 7518, section 3.2)."""
 HISTORY_KEY_BYTES_MIN = 32
+MANUAL_SECRET_BYTES_MIN = 32
 """HMAC-SHA256 too is as strong as its key, up to the length of its hash (RFC 2104, section 3)."""
 _DATABASE_URL = "sqlite+aiosqlite:///payments.sqlite3"
 _DATABASES = ("sqlite+aiosqlite:///", "postgresql+asyncpg://")
@@ -93,6 +96,7 @@ class Settings:
     policy: Policy = attrs.field(factory=Policy)
     midtrans: MidtransSettings | None = None
     stripe: StripeSettings | None = None
+    manual: ManualSettings | None = None
     has_demo_key: bool = False
     """Some key in the environment was made by the demo, also one that nothing uses yet."""
 
@@ -117,6 +121,7 @@ class Settings:
             policy=_policy(reader),
             midtrans=_midtrans(reader),
             stripe=_stripe(reader),
+            manual=_manual(reader),
             has_demo_key=any(DEMO_MARK in (reader.text(name) or "") for name in _KEYS),
         )
         reader.raise_problems()
@@ -130,6 +135,8 @@ class Settings:
     @property
     def default_provider(self) -> str:
         """The gateway of a click that names none."""
+        if self.midtrans is None and self.stripe is None and self.manual is not None:
+            return "manual"
         return "midtrans" if self.midtrans is not None else "stripe"
 
     def refusals(self) -> list[str]:
@@ -281,6 +288,20 @@ def _stripe(reader: "_Reader") -> StripeSettings | None:
         frontend_url=_frontend(reader),
         timeout=timeout,
     )
+
+
+def _manual(reader: "_Reader") -> ManualSettings | None:
+    """Bank details switch it on; a secret that can be guessed would let anybody say that money arrived."""
+    details, secrets = reader.text("PAYMENTS_MANUAL_BANK_DETAILS"), tuple(reader.names("PAYMENTS_MANUAL_SECRET"))
+    if details is None:
+        return None
+    if not secrets or any(len(secret.encode()) < MANUAL_SECRET_BYTES_MIN for secret in secrets):
+        reader.problem(
+            f"PAYMENTS_MANUAL_SECRET: needed beside PAYMENTS_MANUAL_BANK_DETAILS, {MANUAL_SECRET_BYTES_MIN} bytes or "
+            "more each; it signs an operator's word that a transfer arrived"
+        )
+    page_base = reader.url("PAYMENTS_PUBLIC_URL") or _PUBLIC_URL
+    return ManualSettings(bank_details=details, secrets=secrets, page_base=page_base)
 
 
 def _timeout(reader: "_Reader", name: str) -> timedelta:

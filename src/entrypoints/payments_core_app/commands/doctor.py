@@ -20,6 +20,7 @@ __all__ = ["doctor", "examine"]
 _SECRET = frozenset(
     {
         "PAYMENTS_HISTORY_KEY",
+        "PAYMENTS_MANUAL_SECRET",
         "PAYMENTS_JWT_SECRET",
         "MIDTRANS_SERVER_KEY",
         "MIDTRANS_SERVER_KEY_PREVIOUS",
@@ -45,6 +46,7 @@ _SHOWN = frozenset(
         "PAYMENTS_JWKS_URL",
         "PAYMENTS_JWT_AUDIENCE",
         "PAYMENTS_JWT_ISSUER",
+        "PAYMENTS_MANUAL_BANK_DETAILS",
         "PAYMENTS_LATE_PAYMENT",
         "PAYMENTS_MODE",
         "PAYMENTS_POLL_SECONDS",
@@ -112,12 +114,14 @@ def _of_the_history(settings: Settings) -> list[Finding]:
 
 
 def _of_the_gateways(settings: Settings) -> list[Finding]:
-    midtrans, stripe = settings.midtrans, settings.stripe
-    if midtrans is None and stripe is None:
+    midtrans, stripe, manual = settings.midtrans, settings.stripe, settings.manual
+    if midtrans is None and stripe is None and manual is None:
         return [Finding("error", "neither MIDTRANS_SERVER_KEY nor STRIPE_SECRET_KEY is set: no order can be paid")]
     findings = _of_midtrans(midtrans) if midtrans else []
     findings += _of_stripe(stripe) if stripe else []
-    if midtrans is not None and stripe is not None:
+    if manual is not None:
+        findings.append(Finding("ok", "bank transfers are taken; an operator confirms them"))
+    if len([one for one in (midtrans, stripe, manual) if one is not None]) > 1:
         findings.append(Finding("ok", f"a click that names no provider is paid through {settings.default_provider}"))
     return findings
 

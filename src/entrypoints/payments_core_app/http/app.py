@@ -22,6 +22,7 @@ from payments_core_app.http.orders import order_routes
 from payments_core_app.http.pages import page_routes
 from payments_core_app.http.payments import payment_routes
 from payments_core_app.http.requests import Call, RequestMiddleware
+from payments_core_app.http.transfers import transfer_page, transfer_routes
 from payments_core_app.http.webhooks import webhook_routes
 from payments_core_app.logs import configure
 from payments_core_app.worker import SweepLoop
@@ -48,12 +49,13 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
             *order_routes(container, guards, idempotency),
             *payment_routes(container, guards, idempotency),
             *operation_routes(container, guards, idempotency),
+            *transfer_routes(container, guards, idempotency),
             *history_routes(container.store(), guards),
             *webhook_routes(service.receive, batcher),
         ],
     )
     return Litestar(
-        route_handlers=[api, *health_routes(settings.database_url), *page_routes(settings)],
+        route_handlers=[api, *health_routes(settings.database_url), *page_routes(settings), *transfer_page(container)],
         exception_handlers=handlers,
         middleware=[RequestMiddleware()],
         request_class=Call,

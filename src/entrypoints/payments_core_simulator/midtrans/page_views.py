@@ -6,6 +6,7 @@ from html import escape
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from payments_core_simulator.documents import frame, message_page, verdict
+from payments_core_simulator.page_parts import Option, Row, back, group, receipt, tries
 
 from . import wire
 from .channel_fields import channel_fields
@@ -13,10 +14,6 @@ from .moves import ENDED_WITHOUT_MONEY
 from .page_choices import Choice, offered
 from .times import JAKARTA
 from .values import Item, Page, Transaction
-
-# A short list is shown at once; a long one waits behind its summary, so that the methods stay in sight.
-_ITEMS_SHOWN_MAX = 4
-_PREVIEW_MAX = 4
 
 _NAMES = {
     "credit_card": "Card",
@@ -86,28 +83,19 @@ def pay_page(page: Page, transactions: Sequence[Transaction]) -> str:
 
 
 def _order(page: Page, verdict: str = "") -> str:
-    """Return the sheet that reads like a receipt: the order, the amount, the items, and how it ended."""
     request = page.request
-    who = f"<p class=quiet>for {escape(request.customer_name)}</p>" if request.customer_name else ""
-    return (
-        f"<section class=order><h1><span class=quiet>Order {escape(page.order_id)}</span>"
-        f"<span class=amount>{rupiah(request.gross_amount)}</span></h1>{who}{_items(page)}{verdict}</section>"
+    return receipt(
+        page.order_id,
+        rupiah(request.gross_amount),
+        request.customer_name,
+        [_row(one) for one in request.items],
+        verdict,
     )
 
 
-def _items(page: Page) -> str:
-    if not page.request.items:
-        return ""
-    rows = "".join(_item_row(item) for item in page.request.items)
-    count = len(page.request.items)
-    label = f"{count} item" + ("s" if count != 1 else "")
-    opened = " open" if count <= _ITEMS_SHOWN_MAX else ""
-    return f"<details class=items{opened}><summary>{label}</summary><table>{rows}</table></details>"
-
-
-def _item_row(item: Item) -> str:
-    each = f" <span class=quiet>{item.quantity} &times; {rupiah(item.price)}</span>" if item.quantity > 1 else ""
-    return f"<tr><td>{escape(item.name)}{each}<td class=number>{rupiah(item.price * item.quantity)}</tr>"
+def _row(item: Item) -> Row:
+    each = f"{item.quantity} &times; {rupiah(item.price)}" if item.quantity > 1 else ""
+    return Row(item.name, rupiah(item.price * item.quantity), each)
 
 
 def _waiting(page: Page, pending: Transaction) -> str:
@@ -151,57 +139,29 @@ def _methods(page: Page, tried: Sequence[Transaction], *, waiting: bool) -> str:
     title = "Choose another method" if tried or waiting else "Choose a method"
     parts = "".join(
         # With nothing to wait for, the first group lies open.
-        _group(page, group, choices, opened=number == 0 and not waiting)
-        for number, (group, choices) in enumerate(groups.items())
+        _group(page, name, choices, opened=number == 0 and not waiting)
+        for number, (name, choices) in enumerate(groups.items())
     )
-    return f"<section class=methods><h2>{title}</h2>{_tries(tried)}{parts}</section>"
+    lines = [f"{method_name(one)} {_OUTCOMES[one.status]}" for one in tried]
+    return f"<section class=methods><h2>{title}</h2>{tries(lines)}{parts}</section>"
 
 
-def _tries(tried: Sequence[Transaction]) -> str:
-    if not tried:
-        return ""
-    lines = "".join(f"<li>{escape(method_name(one))} {_OUTCOMES[one.status]}</li>" for one in tried)
-    return f"<ul class=tries>{lines}</ul>"
-
-
-def _group(page: Page, group: str, choices: Sequence[Choice], *, opened: bool) -> str:
-    radios = "".join(_radio(choice, checked=number == 0) for number, choice in enumerate(choices))
-    button = {"Card": "Pay by card", "Bank transfer": "Get a number", "Over the counter": "Get a code"}
-    return (
-        f"<details name=method{' open' if opened else ''}>"
-        f"<summary>{group} <span class=quiet>{_preview(choices)}</span></summary>"
-        f"<form method=post action='/snap/v2/vtweb/{escape(page.token)}/pay'>"
-        f"<fieldset><legend>{group}</legend>{radios}</fieldset>"
-        f"<button class=primary>{button.get(group, 'Continue')}</button></form></details>"
-    )
-
-
-def _preview(choices: Sequence[Choice]) -> str:
-    """Return the first few names of a group, so that a buyer need not open it to find a bank."""
-    if choices[0].group == "Card":
-        return "no number needed, only the bank's answer"
-    labels = [escape(choice.label) for choice in choices]
-    # "and 1 more" is longer than the one.
-    if len(labels) <= _PREVIEW_MAX + 1:
-        return ", ".join(labels)
-    return f"{', '.join(labels[:_PREVIEW_MAX])} and {len(labels) - _PREVIEW_MAX} more"
-
-
-def _radio(choice: Choice, *, checked: bool) -> str:
-    note = f" <span class=quiet>{escape(choice.note)}</span>" if choice.note else ""
-    return (
-        f"<label><input type=radio name=choice value='{choice.value}'{' checked' if checked else ''}>"
-        f"<span>{escape(choice.label)}{note}</span></label>"
+def _group(page: Page, name: str, choices: Sequence[Choice], *, opened: bool) -> str:
+    return group(
+        f"/snap/v2/vtweb/{page.token}/pay",
+        name,
+        [Option(one.value, one.label, one.note) for one in choices],
+        opened=opened,
+        button={"Card": "Pay by card", "Bank transfer": "Get a number", "Over the counter": "Get a code"}.get(
+            name, "Continue"
+        ),
+        preview="no number needed, only the bank's answer" if name == "Card" else "",
     )
 
 
 def _back(page: Page, transaction: Transaction | None, *, primary: bool = False) -> str:
-    """Return the link to `callbacks.finish`, if the merchant gave one that a browser may follow."""
-    url = finish_url(page, transaction)
-    if not url:
-        return ""
-    style = "button primary" if primary else "button"
-    return f"<p class=back><a class='{style}' href='{escape(url)}'>Back to the shop</a></p>"
+    """Return the link to `callbacks.finish`."""
+    return back(finish_url(page, transaction), primary=primary)
 
 
 # --- texts -----------------------------------------------------------------------------------------------------------

@@ -253,7 +253,7 @@ class ListEvents(Listing, frozen=True, kw_only=True):
 Read = TypeVar("Read", bound=Params)
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)`")
 _MISSING = re.compile(r"Object missing required field `([^`]*)`")
-_PLACE = re.compile(r"(.*?)(?: - at `\$\.?([^`]*)`)?", re.DOTALL)
+_PLACE = re.compile(r"(.*?)(?: - at (?:`key` in )?`\$\.?([^`]*)`)?", re.DOTALL)
 
 
 def read(text: str, kind: type[Read]) -> Read:
