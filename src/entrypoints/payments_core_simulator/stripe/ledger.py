@@ -193,16 +193,17 @@ class Ledger:
         if session.request.total == 0:
             free = attrs.evolve(session, status="complete", payment_status="no_payment_required")
             return [("checkout.session.completed", self.books.put(free))]
-        intent, news = self._begun(session, now)
-        if len(intent.charge_ids) >= CHARGES_PER_INTENT_MAX:
+        self._refuse_nonsense(session, wish)
+        known = self._intent_of(session)
+        if known is not None and len(known.charge_ids) >= CHARGES_PER_INTENT_MAX:
             raise Refusal(Why.FULL, f"the intent has {CHARGES_PER_INTENT_MAX} tries already")
+        intent, news = self._begun(session, now)
         tries: dict[str, Callable[[Intent, Try, datetime], list[News]]] = {
             "succeeded": lambda one, _, at: self._succeed(one, at),
             "declined": self._decline,
             "requires_action": lambda one, _, __: self._ask_buyer(one),
             "processing": lambda one, _, at: self._wait_for_bank(one, at),
         }
-        self._refuse_nonsense(session, wish)
         tried = self.books.put(attrs.evolve(intent, method=wish.method))
         return [*news, *tries[wish.outcome](tried, wish, now)]
 
