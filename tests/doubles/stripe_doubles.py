@@ -3,7 +3,7 @@
 Not collected by pytest and not run in CI: the others are installed by hand, each in a folder of its own, and started as
 processes of their own (localstripe is GPL: it is never imported). `docs/reference/stripe-doubles.md` has the last run.
 
-    python tests/doubles/stripe_doubles.py --localstripe PATH/bin/localstripe --node PATH/bin/node --modules node_modules
+    python tests/doubles/stripe_doubles.py --localstripe bin/localstripe --node bin/node --modules node_modules
 """
 
 import argparse
@@ -166,7 +166,7 @@ def run_simulator(webhook: Webhook) -> None:
         told(
             "the same key, other parameters",
             lambda: sessions.create({**SESSION, "cancel_url": "https://a.example/"}, {"idempotency_key": "k"}),
-        )  # noqa: E501
+        )
         other = sessions.create({**SESSION, "client_reference_id": "o-2"})
         told("session expire", lambda: sessions.expire(other.id))
         told("session expire again", lambda: sessions.expire(other.id))
@@ -264,7 +264,7 @@ def run_stateful(node: str, modules: Path) -> None:
         told(
             "the same key, other parameters",
             lambda: client.v1.charges.create({**charge, "amount": 1}, {"idempotency_key": "k"}),
-        )  # noqa: E501
+        )
         bad = {**charge, "source": "tok_chargeDeclinedInsufficientFunds"}
         told("declined card", lambda: client.v1.charges.create(bad))
         told("an error of the server", lambda: client.v1.charges.create({**charge, "source": "tok_500"}))
