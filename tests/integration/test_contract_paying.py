@@ -244,6 +244,12 @@ def test_a_gateway_without_keys_is_named_as_such(product: Product, provider: str
     assert product.pay(order_id).status_code == 201
 
 
+def test_the_webhook_of_a_gateway_without_keys_is_not_there(product: Product) -> None:
+    """404, and not 401: nothing here could ever prove its sender."""
+    answer = product.client.post(f"{product.url}/api/webhooks/stripe/", json={"id": "evt_1"})
+    problem(answer, 404, "gateway_not_configured")
+
+
 @pytest.mark.parametrize("url", ["https://evil.example/", "javascript:alert(1)", "//evil.example", "", "http://["])
 def test_a_return_to_an_origin_that_is_not_listed_is_refused(product: Product, url: str) -> None:
     """The gateway sends the buyer's browser there; anyone's address would make us a place to phish from."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from payments_core_app.commands.doctor import _of_the_gateways
 from payments_core_app.settings import Mode, Settings, SettingsError
 
 PRODUCTION = {
@@ -137,3 +138,21 @@ def test_a_value_that_cannot_be_is_named(name: str, value: str) -> None:
 
 def test_everything_wrong_is_named_at_once() -> None:
     assert len(problems(PAYMENTS_MODE="x", MIDTRANS_CONFIRM="y", MIDTRANS_THREADS="z")) == 3
+
+
+@pytest.mark.parametrize(
+    ("environment", "level", "what"),
+    [
+        ({}, "error", "no order can be paid"),
+        (LIVE, "ok", "with a key of mode live"),
+        (LIVE, "warning", "holds several secrets"),
+        ({**LIVE, "STRIPE_WEBHOOK_SECRET": ""}, "error", "STRIPE_WEBHOOK_SECRET is not set"),
+        ({"STRIPE_SECRET_KEY": "sk_other"}, "warning", "begins with none of"),
+        ({**LIVE, "MIDTRANS_SERVER_KEY": "Mid-server-x"}, "ok", "is paid through midtrans"),
+    ],
+)
+def test_doctor_says_how_the_gateways_stand(environment: dict[str, str], level: str, what: str) -> None:
+    """And never a secret."""
+    findings = _of_the_gateways(Settings.read(environment))
+    assert any(finding.level == level and what in finding.what for finding in findings), findings
+    assert not any("sk_live_" + "x" in finding.what or "whsec_one" in finding.what for finding in findings)

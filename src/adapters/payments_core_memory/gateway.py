@@ -52,6 +52,7 @@ class Transaction:
     method: str
     words: tuple[Signal, ...]
     refunded: Money
+    charged_back: Money | None = None
 
     @property
     def is_over(self) -> bool:
@@ -118,6 +119,7 @@ class MemoryGateway:
             amount=Money.of(fields["amount_minor"], currency),
             method=fields["method"],
             refunded=Money.of(fields["refunded_minor"], currency),
+            charged_back=Money.of(fields["charged_back_minor"], currency),
             ends_page=word in ("expired", "cancelled") and fields["method"] != "card",
         )
 
@@ -279,5 +281,6 @@ class MemoryGateway:
                 "currency": transaction.amount.currency.code,
                 "method": transaction.method,
                 "refunded_minor": transaction.refunded.amount_minor,
+                "charged_back_minor": transaction.charged_back.amount_minor if transaction.charged_back else 0,
             }
         ).encode()

@@ -6,9 +6,11 @@
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+import attrs
+
 from payments_core.states import Signal
 
-__all__ = ["FIRST", "LEGAL", "histories"]
+__all__ = ["FIRST", "LEGAL", "PARTS", "STEPS", "Step", "histories"]
 
 FIRST = (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED, Signal.DENIED)
 """What the first word of a transaction may be."""
@@ -35,14 +37,47 @@ LEGAL: Mapping[Signal, tuple[Signal, ...]] = MappingProxyType(
 """The words that may follow a word; none where the transaction has ended for good."""
 
 
-def histories(steps_max: int) -> Iterator[tuple[Signal, ...]]:
-    """Every legal history of one to `steps_max` words, a history before its continuations."""
+PARTS = 4
+"""Into how many parts the money of a charge is divided when some of it is given back."""
 
-    def grow(history: tuple[Signal, ...]) -> Iterator[tuple[Signal, ...]]:
+
+@attrs.frozen
+class Step:
+    """One state of a transaction, and how many `PARTS` of its money were given back by then, in all."""
+
+    word: Signal
+    refunded: int = 0
+    charged_back: int = 0
+
+    @property
+    def following(self) -> "tuple[Step, ...]":
+        """What may come next; where money was given back already, only more of the same."""
+        back = _GIVEN_BACK.get(self, ())
+        return back if self.refunded or self.charged_back else (*(Step(word) for word in LEGAL[self.word]), *back)
+
+
+_SETTLED = Step(Signal.SETTLED)
+_REFUNDED_SOME, _REFUNDED_MORE, _REFUNDED = (Step(Signal.SETTLED, refunded=parts) for parts in (1, 2, PARTS))
+_CHARGED_BACK_SOME, _CHARGED_BACK = (Step(Signal.SETTLED, charged_back=parts) for parts in (1, PARTS))
+_GIVEN_BACK: Mapping[Step, tuple[Step, ...]] = {
+    _SETTLED: (_REFUNDED_SOME, _REFUNDED, _CHARGED_BACK_SOME, _CHARGED_BACK),
+    _REFUNDED_SOME: (_REFUNDED_MORE, _REFUNDED),
+    _REFUNDED_MORE: (_REFUNDED,),
+    _CHARGED_BACK_SOME: (_CHARGED_BACK,),
+}
+
+STEPS = (*(Step(word) for word in Signal), *dict.fromkeys(step for back in _GIVEN_BACK.values() for step in back))
+"""Every step there is."""
+
+
+def histories(steps_max: int) -> Iterator[tuple[Step, ...]]:
+    """Every legal history of one to `steps_max` steps, a history before its continuations."""
+
+    def grow(history: tuple[Step, ...]) -> Iterator[tuple[Step, ...]]:
         yield history
         if len(history) < steps_max:
-            for following in LEGAL[history[-1]]:
+            for following in history[-1].following:
                 yield from grow((*history, following))
 
     for first in FIRST:
-        yield from grow((first,))
+        yield from grow((Step(first),))

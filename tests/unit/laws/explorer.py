@@ -22,18 +22,19 @@ one row after the other, because each hint is judged by itself. That this leaves
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import attrs
 
-from payments_core import AskCharge, ChargeState, Confirm, GatewayTraits, Policy, Reading, Signal
+from payments_core import AskCharge, ChargeState, Confirm, GatewayTraits, Money, Observation, Policy, Reading, Signal
 from payments_core.decide import Verdict
 from payments_core.limits import REFUTE_AFTER
 from payments_core.payment import Payment
 from payments_core.ports import Kept, Notification
 from payments_core.states import ENDED
-from payments_core.testing.histories import LEGAL
+from payments_core.testing.histories import PARTS, STEPS, Step
 from payments_core_memory import MemoryStore
+from payments_core_memory.gateway import Transaction
 from payments_core_memory.orders import MemoryOrders
 from unit.world import ANYTHING, World, drive
 
@@ -41,17 +42,18 @@ __all__ = [
     "End",
     "Explorer",
     "check_end",
+    "gateway_says",
     "interleavings",
     "prefixes",
     "shop_with_a_try",
 ]
 
 STEPS_MAX, IN_FLIGHT_MAX = 5, 2
-"""No word comes twice in a history, so a word names a message, and no history has more than five steps."""
+"""No step comes twice in a history, so a step names a message."""
+AMOUNT_MINOR = 100_000_00
 QUIET_FOR = timedelta(minutes=20)
 """Longer than everything that becomes due in answer to a message."""
-History = tuple[Signal, ...]
-_WORDS = tuple(Signal)
+History = tuple[Step, ...]
 _ANSWERED = frozenset(Verdict) - {Verdict.WAITING, Verdict.REFUTED, Verdict.UNMATCHED}
 _NOT_ASKED = -1
 
@@ -85,6 +87,8 @@ class End:
     stock: str
     paid: bool
     given_up: bool
+    given_back: tuple[int, int]
+    """Minor units refunded and charged back."""
     cases: tuple[str, ...]
 
     @classmethod
@@ -99,6 +103,7 @@ class End:
             stock=world.store.orders.held["o-1"].value,
             paid=payment.paid_by is not None,
             given_up=payment.closed is not None,
+            given_back=(charge.refunded_minor, charge.charged_back_minor) if charge else (0, 0),
             cases=tuple(world.cases),
         )
 
@@ -109,10 +114,12 @@ _WAITS = {Signal.PENDING: "processing", Signal.CHALLENGED: "processing", Signal.
 
 def check_end(history: History, end: End) -> None:
     """The allowed ends of a history; more than one only where design 3 allows it."""
-    last, words, why = history[-1], set(history), ([word.value for word in history], end)
+    last, words, why = history[-1].word, {step.word for step in history}, (history, end)
     reached = (end.state, end.status, end.order, end.stock)
     if last in _PAID:
-        assert reached == (ChargeState(last.value), "success", "paid", "consumed"), why
+        assert reached == (ChargeState(last.value), *_called(history[-1]), "consumed"), why
+        assert end.given_back == _minor(history[-1]), why
+        assert ("charged_back" in end.cases) == (history[-1].charged_back > 0), why
     elif last in _WAITS:
         assert reached == (ChargeState(last.value), _WAITS[last], "pending", "reserved"), why
     elif _PAID & words:
@@ -130,6 +137,19 @@ def check_end(history: History, end: End) -> None:
             assert end.given_up, f"an unpaid page that ended is given up: {why}"
 
 
+def _called(paid: Step) -> tuple[str, str]:
+    """The status of the payment and of its order when the keeping charge stands so."""
+    if paid.charged_back == PARTS:
+        return "charged_back", "paid"
+    if paid.refunded == PARTS:
+        return "refunded", "refunded"
+    return ("partially_refunded",) * 2 if paid.refunded or paid.charged_back else ("success", "paid")
+
+
+def _minor(step: Step) -> tuple[int, int]:
+    return step.refunded * AMOUNT_MINOR // PARTS, step.charged_back * AMOUNT_MINOR // PARTS
+
+
 # ── the use cases, each distinct call once ────────────────────────────────────────────────────────────────────────────
 def shop_with_a_try(confirm: Confirm, traits: GatewayTraits | None = None) -> tuple[World, str]:
     """A shop whose customer tried once to pay, and the id of that transaction; nobody was told of it yet."""
@@ -137,7 +157,16 @@ def shop_with_a_try(confirm: Confirm, traits: GatewayTraits | None = None) -> tu
     world = World(traits=traits, policy=Policy(expiry=timedelta(hours=72), poll=timedelta(days=2)))
     world.order()
     drive(world.service.start._pay("o-1", ANYTHING, "alice", "alice"))
+    assert world.payment.amount.amount_minor == AMOUNT_MINOR
     return world, world.gateway.buyer_tries(world.payment.attempt(1).token or "", Signal.PENDING)
+
+
+def gateway_says(world: World, transaction: Transaction, *steps: Step) -> None:
+    """The gateway's transaction went through these steps; a lagging answer shows the one before the last."""
+    refunded, charged_back = (Money(minor, transaction.amount.currency) for minor in _minor(steps[-1]))
+    words = tuple(step.word for step in steps)
+    now = attrs.evolve(transaction, words=words, refunded=refunded, charged_back=charged_back)
+    world.gateway.transactions[transaction.transaction_id] = now
 
 
 @attrs.frozen
@@ -180,8 +209,8 @@ class _UseCases:
         self.transaction = self.world.gateway.transactions[self.transaction_id]
         self.tries, self.began_at = tries, self.world.clock.at
         self.messages, self.answers = list[Notification](), []
-        for word in _WORDS:
-            self._gateway_says(word)
+        for step in STEPS:
+            gateway_says(self.world, self.transaction, step)
             self.messages.append(self.world.understood(self.transaction_id))
             self.answers.append(drive(self.world.gateway.read(self.transaction_id)))
         self._payments = dict[object, int]()
@@ -193,9 +222,6 @@ class _UseCases:
         self.payment_without = _Remembered(self._payment_without)
         self.rows_without, self.row_without = _Remembered(self._rows_without), _Remembered(self._row_without)
         self.ended = _Remembered(self._end)
-
-    def _gateway_says(self, word: Signal) -> None:
-        self.world.gateway.transactions[self.transaction_id] = attrs.evolve(self.transaction, words=(word,))
 
     # ── what is stored, as numbers ────────────────────────────────────────────────────────────────────────────────
     def payment_in(self, store: MemoryStore, asked: tuple[int, ...]) -> int:
@@ -303,16 +329,16 @@ class _UseCases:
 
         If the last change was notified, that must be enough; only if every copy of it was lost, one poll reaches us.
         """
-        waiting = [(_WORDS.index(word), row) for word, row in zip(history, rows, strict=True) if not self._is_over(row)]
+        waiting = [(STEPS.index(step), row) for step, row in zip(history, rows, strict=True) if not self._is_over(row)]
         return self.ended[history[-1], payment, tuple(waiting), rows[-1] != self.unseen]
 
     def _is_over(self, row: int) -> bool:
         known = self._row_of[row]
         return known is None or known.verdict is Verdict.STALE
 
-    def _end(self, last: Signal, payment: int, waiting: tuple[tuple[int, int], ...], notified: bool) -> End:
+    def _end(self, last: Step, payment: int, waiting: tuple[tuple[int, int], ...], notified: bool) -> End:
         payment_id = self._put(payment, waiting)
-        self._gateway_says(last)
+        gateway_says(self.world, self.transaction, last)
         if not notified:
             drive(self.world.service.perform.ask.page(payment_id, self.world.payment.attempt(1)))
         drive(self.world.do_errands())
@@ -322,6 +348,13 @@ class _UseCases:
 
 def _others(opened: int, place: int) -> tuple[int, ...]:
     return tuple(number for number in range(1, opened + 1) if number != place + 1)
+
+
+def _step_of(answer: Observation) -> Step:
+    assert isinstance(answer.meaning, Signal)
+    back = (answer.refunded, answer.charged_back)
+    refunded, charged_back = (money.amount_minor * PARTS // AMOUNT_MINOR if money else 0 for money in back)
+    return Step(answer.meaning, refunded, charged_back)
 
 
 # ── the graph ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -353,8 +386,8 @@ class Explorer:
         while todo:
             history = todo.pop()
             known = self._walk(history, entered.pop(history))
-            for word in LEGAL[history[-1]]:
-                if (longer := (*history, word)) in tree:
+            for step in history[-1].following:
+                if (longer := (*history, step)) in tree:
                     entered[longer] = {(p, (*rows, self.use_cases.unseen), opened) for p, rows, opened in known}
                     todo.append(longer)
                     self.moves += len(known)
@@ -364,7 +397,7 @@ class Explorer:
 
     def _walk(self, history: History, known: set[Situation]) -> set[Situation]:
         """Everything that can happen until the gateway's next step; `known` are the situations it begins with."""
-        words, todo = tuple(_WORDS.index(word) for word in history), list(known)
+        words, todo = tuple(STEPS.index(step) for step in history), list(known)
         while todo:
             situation = todo.pop()
             following = {*self._deliveries(words, situation), *self._answers(words, situation)}
@@ -384,9 +417,9 @@ class Explorer:
         says = {command.number: _NOT_ASKED for command in waiting}
         for reading in in_flight:
             assert reading.answer is not None
-            says[reading.number] = _WORDS.index(cast("Signal", reading.answer.meaning))
+            says[reading.number] = STEPS.index(_step_of(reading.answer))
         asked, use = tuple(sorted(says)), self.use_cases
-        rows = tuple(use.row_in(store, _WORDS.index(word), asked) for word in history)
+        rows = tuple(use.row_in(store, STEPS.index(step), asked) for step in history)
         return use.payment_in(store, asked), rows, tuple(says[number] for number in asked)
 
     def _check(self, history: History, situation: Situation) -> None:

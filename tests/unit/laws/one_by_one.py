@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from payments_core import AskCharge, Confirm, Reading, Signal
+from payments_core import AskCharge, Confirm, Reading
 from payments_core_memory import MemoryStore
-from unit.laws.explorer import IN_FLIGHT_MAX, QUIET_FOR, End, History, check_end, shop_with_a_try
+from unit.laws.explorer import IN_FLIGHT_MAX, QUIET_FOR, End, History, check_end, gateway_says, shop_with_a_try
 from unit.world import drive
 
 __all__ = ["OneByOne", "Situation"]
@@ -119,8 +119,7 @@ class OneByOne:
 
     def set_gateway(self, step: int) -> None:
         """The gateway has come as far as this step."""
-        words: tuple[Signal, ...] = self.history[: step + 1]
-        self.world.gateway.transactions[self.transaction_id] = attrs.evolve(self.transaction, words=words)
+        gateway_says(self.world, self.transaction, *self.history[: step + 1])
 
     def after(self, situation: Situation, **changes: object) -> Situation:
         """The situation the world is in now; other errands than questions run when the gateway is quiet."""
