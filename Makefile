@@ -32,7 +32,7 @@ $(STAMP_DEV): requirements/dev.txt $(STAMP_APP)
 
 setup: $(STAMP_DEV) ## Put everything into .venv/, reproducing the lock.
 
-run: $(STAMP_APP) ## Run API, demo shop, console and Midtrans simulator on loopback; Ctrl-C stops all of it.
+run: $(STAMP_APP) ## Run API, demo shop, console and both simulators on loopback; Ctrl-C stops all of it.
 	@exec $(BIN)/payments demo
 
 test: setup ## Run every test: unit, laws, SQLite, a real PostgreSQL, HTTP, real processes, a browser where there is one.

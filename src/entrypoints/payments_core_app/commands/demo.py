@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -31,6 +32,9 @@ _PORT = click.IntRange(1, 65535)
 _READY_S = 30.0
 _STOP_S = 15.0
 _TOKEN_TTL = timedelta(hours=12)
+_STRIPE_PORT = 9002
+_BANK = "Demo-Bank:000-123-456:Demo-Shop"
+"""Without blanks: every line of `.demo/env` is NAME=value, for shells and for everything else."""
 
 
 @click.command()
@@ -41,39 +45,49 @@ _TOKEN_TTL = timedelta(hours=12)
     default=9001,
     show_default=True,
     type=_PORT,
-    help="Of the simulator; also SIMULATOR_PORT.",
+    help="Of the Midtrans simulator; also SIMULATOR_PORT.",
 )
-def demo(port: int, simulator_port: int) -> None:
-    """Run everything on loopback: API, shop page, console, Midtrans simulator.
+@click.option(
+    "--stripe-port",
+    envvar="STRIPE_SIMULATOR_PORT",
+    type=_PORT,
+    help=f"Of the Stripe simulator; also STRIPE_SIMULATOR_PORT. Without it {_STRIPE_PORT}, or a free one.",
+)
+def demo(port: int, simulator_port: int, stripe_port: int | None) -> None:
+    """Run everything on loopback: API, shop page, console, and the simulators of Midtrans and Stripe.
 
     Its database is `.demo/` in this folder, made anew at every start.
     """
     why = "a demo runs in this folder already, and another one would empty its database: stop it first"
     try:
         with OneAtATime(Path(f"{_FOLDER}.lock"), why).acquire():
-            _run(port, simulator_port)
+            _run(port, simulator_port, stripe_port)
     except TakenError as error:
         fail(str(error), EXIT_REFUSED)
 
 
-def _run(port: int, simulator_port: int) -> None:
+def _run(port: int, simulator_port: int, wished: int | None) -> None:
     if port == simulator_port:
         fail("PORT and SIMULATOR_PORT are the same", EXIT_REFUSED)
     for name, number in (("PORT", port), ("SIMULATOR_PORT", simulator_port)):
         if not is_free("127.0.0.1", number):
             fail(f"port {number} is taken; choose another with {name}=...", EXIT_REFUSED)
+    stripe_port = _stripe_port(wished, {port, simulator_port})
     signal.signal(signal.SIGINT, signal.default_int_handler)  # started in a background, it would be ignored
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGHUP, _end)  # the terminal was closed
-    environment = _prepare(port, simulator_port)
+    environment = _prepare(port, simulator_port, stripe_port)
     settings = Settings.read(environment)
     processes = _Processes(environment)
     try:
         processes.start(
             "simulator", f"http://127.0.0.1:{simulator_port}/_sim/ledger", *_simulator(environment, simulator_port)
         )
+        processes.start(
+            "stripe", f"http://127.0.0.1:{stripe_port}/_sim/ledger", *_stripe_simulator(environment, stripe_port)
+        )
         processes.start("serve", f"http://127.0.0.1:{port}/health/ready", "serve", "--port", str(port))
-        click.echo(_welcome(settings, port, simulator_port))
+        click.echo(_welcome(settings, port, simulator_port, stripe_port))
         processes.wait()
     except KeyboardInterrupt:
         click.echo("\nstopping")
@@ -81,11 +95,24 @@ def _run(port: int, simulator_port: int) -> None:
         processes.stop()
 
 
+def _stripe_port(wished: int | None, taken: set[int]) -> int:
+    """The port that was asked for; else the usual one, or any that is free: nobody has to know of this simulator."""
+    if wished is not None:
+        if wished in taken or not is_free("127.0.0.1", wished):
+            fail(f"port {wished} is taken; choose another with STRIPE_SIMULATOR_PORT=...", EXIT_REFUSED)
+        return wished
+    if _STRIPE_PORT not in taken and is_free("127.0.0.1", _STRIPE_PORT):
+        return _STRIPE_PORT
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def _end(*_: object) -> NoReturn:
     sys.exit(0)
 
 
-def _prepare(port: int, simulator_port: int) -> dict[str, str]:
+def _prepare(port: int, simulator_port: int, stripe_port: int) -> dict[str, str]:
     """An empty folder, secrets made anew, a migrated database with stock, and the settings for other shells."""
     shutil.rmtree(_FOLDER, ignore_errors=True)
     _FOLDER.mkdir(mode=0o700)
@@ -101,6 +128,11 @@ def _prepare(port: int, simulator_port: int) -> dict[str, str]:
         "MIDTRANS_MERCHANT_ID": "G000000000",
         "MIDTRANS_SNAP_URL": f"http://127.0.0.1:{simulator_port}/snap/v1",
         "MIDTRANS_API_URL": f"http://127.0.0.1:{simulator_port}",
+        "STRIPE_SECRET_KEY": f"sk_test_{DEMO_MARK}-{secrets.token_urlsafe(18)}",
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{DEMO_MARK}-{secrets.token_urlsafe(24)}",
+        "STRIPE_API_URL": f"http://127.0.0.1:{stripe_port}",
+        "PAYMENTS_MANUAL_BANK_DETAILS": _BANK,
+        "PAYMENTS_MANUAL_SECRET": f"{DEMO_MARK}-{secrets.token_urlsafe(48)}",
     }
     path = _FOLDER / "env"
     path.touch(mode=0o600)
@@ -133,6 +165,19 @@ def _simulator(environment: Mapping[str, str], port: int) -> list[str]:
         "--notification-speed-up",
         "20",
     ]
+
+
+def _stripe_simulator(environment: Mapping[str, str], port: int) -> list[str]:
+    notify = f"{environment['PAYMENTS_PUBLIC_URL']}/api/webhooks/stripe/"
+    options = {
+        "--gateway": "stripe",
+        "--port": str(port),
+        "--secret-key": environment["STRIPE_SECRET_KEY"],
+        "--webhook-secret": environment["STRIPE_WEBHOOK_SECRET"],
+        "--notify-url": notify,
+        "--notification-speed-up": "20",
+    }
+    return ["simulator", *(word for option in options.items() for word in option)]
 
 
 @attrs.define
@@ -195,7 +240,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _welcome(settings: Settings, port: int, simulator_port: int) -> str:
+def _welcome(settings: Settings, port: int, simulator_port: int, stripe_port: int) -> str:
     api, simulator = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{simulator_port}"
     shop = make_token(settings, "shop", role=Role.SERVICE, scope="orders:write", ttl=_TOKEN_TTL)
     alice = make_token(settings, CUSTOMER["id"], ttl=_TOKEN_TTL)
@@ -209,7 +254,8 @@ def _welcome(settings: Settings, port: int, simulator_port: int) -> str:
   shop       {api}/shop
   console    {api}/console
   API        {api}/docs
-  simulator  {simulator}/_sim/ledger
+  simulator  {simulator}/_sim/ledger        (Midtrans)
+             http://127.0.0.1:{stripe_port}/_sim/ledger        (Stripe)
   settings   set -a; . {_FOLDER}/env        (for other shells)
   logs       {_FOLDER}/*.log
 

@@ -171,7 +171,7 @@ def migrate() -> None:
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def simulator(arguments: tuple[str, ...]) -> None:
-    """Simulate Midtrans: the wire of Snap and Core, a page to pay on, faults to inject. Needs no settings."""
+    """Simulate Midtrans, or Stripe with --gateway stripe: the wire, a page to pay on, faults. Needs no settings."""
     # Its options are its own: it knows nothing of us, and one list of them cannot disagree with another.
     from payments_core_simulator.__main__ import main  # noqa: PLC0415 - only here is it wanted
 

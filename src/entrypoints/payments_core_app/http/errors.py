@@ -65,6 +65,7 @@ _OF_HTTP = {
 """Errors that the framework finds before any of our code."""
 
 CODES: dict[str, tuple[str, str]] = {
+    "already_confirmed": ("409", "this bank transfer was confirmed before"),
     "already_paid": ("409", "the order is paid"),
     "amount_not_representable": ("422", "the currency, or the gateway, cannot say this amount"),
     "authorized": ("409", "the money for this order is held already"),

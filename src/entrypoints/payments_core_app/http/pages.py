@@ -77,6 +77,15 @@ def _demo(settings: Settings) -> dict[str, Any]:
     return {
         "catalogue": [attrs.asdict(product) for product in CATALOGUE],
         "customer": CUSTOMER,
+        "gateways": [
+            name
+            for name, there in {
+                "midtrans": settings.midtrans,
+                "stripe": settings.stripe,
+                "manual": settings.manual,
+            }.items()
+            if there is not None
+        ],
         "customer_token": make_token(settings, CUSTOMER["id"]),
         "shop_token": make_token(settings, "shop", role=Role.SERVICE, scope="orders:write"),
         "operator_token": make_token(settings, "demo-operator", role=Role.OPERATOR, scope="payments:read"),

@@ -38,6 +38,7 @@ _PAGE = Template(
 <main>
 <p>$said</p>
 $asked
+<p><a href="$back">Back to the shop</a></p>
 </main>
 </html>
 """
@@ -85,7 +86,8 @@ def transfer_routes(container: Container, guards: Guards, idempotency: Idempoten
 
 def transfer_page(container: Container) -> list[HTTPRouteHandler]:
     """`/transfer/{reference}`: what to transfer, and where to; its address cannot be guessed."""
-    store, manual = container.store(), container.settings().manual
+    store, settings = container.store(), container.settings()
+    manual = settings.manual
     shared: dict[str, Any] = {"include_in_schema": False}
 
     @get("/transfer/{reference:str}", **shared)
@@ -102,7 +104,8 @@ def transfer_page(container: Container) -> list[HTTPRouteHandler]:
             "Until": f"{attempt.ends_at:%Y-%m-%d %H:%M} UTC",
         }
         payable = attempt.state in (AttemptState.OPENING, AttemptState.OPEN)
-        document = _PAGE.substitute(said=escape(said), asked=_rows(rows) if payable else "")
+        finish = attempt.return_url or f"{settings.frontend_url.rstrip('/')}/orders/{payment.order_id}/finish"
+        document = _PAGE.substitute(said=escape(said), asked=_rows(rows) if payable else "", back=escape(finish))
         return Response(
             document.encode(),
             media_type="text/html; charset=utf-8",

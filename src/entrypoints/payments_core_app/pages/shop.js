@@ -13,6 +13,12 @@ function choose() {
   const order = `shop-${crypto.randomUUID()}`;
   const summary = element("div", { class: "card", "aria-live": "polite" });
   const problem = element("div");
+  const names = { midtrans: "Midtrans: QR, virtual account, card", stripe: "Stripe: card, bank debit", manual: "Bank transfer" };
+  const ways = element("fieldset", { class: "ways" }, element("legend", {}, "Pay with"), ...settings.gateways.map((name, number) => {
+    const choice = element("input", { type: "radio", name: "gateway", value: name });
+    choice.checked = number === 0;
+    return element("label", {}, choice, names[name] || name);
+  }));
   const products = settings.catalogue.map((product) => {
     const quantity = element("input", { class: "quantity", type: "number", min: "0", max: "99", value: "0", "aria-label": `how many: ${product.name}` });
     quantity.addEventListener("input", () => {
@@ -41,6 +47,7 @@ function choose() {
     summary.replaceChildren(
       ...(items.length ? items.map((item) => element("div", {}, `${item.quantity} × ${item.name}`)) : [element("p", { class: "soft" }, "Nothing picked yet.")]),
       element("div", { class: "total" }, element("span", {}, "Total"), element("span", { class: "price" }, money(String(total), "IDR"))),
+      ways,
       element("div", { class: "row" }, pay));
   }
 
@@ -49,7 +56,7 @@ function choose() {
     button.textContent = "Opening the payment page";
     try {
       await call("PUT", `/api/orders/${order}`, settings.shop_token, { customer: settings.customer, currency: "IDR", items });
-      const page = await call("POST", `/api/orders/${order}/pay/`, settings.customer_token);
+      const page = await call("POST", `/api/orders/${order}/pay/`, settings.customer_token, { provider: ways.querySelector("input:checked").value });
       window.location.assign(page.payment_url);
     } catch (error) {
       showProblem(problem, error);

@@ -13,7 +13,8 @@ from payments_core_simulator.notifier import Message
 from .api_errors import ApiRefusal
 from .books import new_id
 from .limits import EVENTS_MAX
-from .render import Json, Renderer, seconds
+from .objects import Json, seconds
+from .render import Renderer
 from .values import Charge, Coupon, Dispute, Intent, News, Refund, Session, Thing
 
 

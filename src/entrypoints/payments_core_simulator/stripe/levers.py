@@ -13,7 +13,7 @@ from payments_core_simulator.refusals import Refusal, Why
 from payments_core_simulator.replies import Reply, json_reply
 
 from .control_bodies import Pay, Transition
-from .render import Json
+from .objects import Json
 from .simulator import Simulator
 from .values import Dispute, Intent, News, Refund, Session, Try
 

@@ -65,7 +65,11 @@ def pay_page(session: Session, intent: Intent | None, charges: Sequence[Charge])
     content = _order(session)
     if waiting:
         content += _steps(session, "3-D Secure", "Your bank asks whether it is you.", "Yes, it is me", "Fail it")
-    content += _methods(session, [one for one in charges if one.status == "failed"], waiting=waiting)
+    tried = [_tried(one) for one in charges if one.status == "failed"]
+    if intent is not None and intent.last_error is not None and intent.last_error.decline_code is None:
+        # A try that never reached the bank leaves no charge behind.
+        tried.append("Card: 3-D Secure failed")
+    content += _methods(session, tried, waiting=waiting)
     left = f"<p class=quiet>This page closes on {_when(session)}.</p>"
     return frame(f"Pay {session.request.currency.upper()}", content + left + _leave(session))
 
@@ -100,14 +104,14 @@ def _steps(session: Session, title: str, text: str, good: str, bad: str) -> str:
     )
 
 
-def _methods(session: Session, failed: Sequence[Charge], *, waiting: bool) -> str:
+def _methods(session: Session, tried: Sequence[str], *, waiting: bool) -> str:
     action, card_only = f"/c/pay/{session.id}/pay", session.request.capture_method == "manual"
     preview = "no number needed, only the bank's answer"
     groups = group(action, "Card", CARD, opened=not waiting, button="Pay by card", preview=preview)
     if not card_only:
         groups += group(action, "Bank debit", BANK, opened=False, button="Pay from an account", preview=BANK[0].note)
-    title = "Choose another method" if failed or waiting else "Choose a method"
-    return f"<section class=methods><h2>{title}</h2>{tries([_tried(one) for one in failed])}{groups}</section>"
+    title = "Choose another method" if tried or waiting else "Choose a method"
+    return f"<section class=methods><h2>{title}</h2>{tries(tried)}{groups}</section>"
 
 
 def _tried(charge: Charge) -> str:
