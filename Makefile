@@ -7,7 +7,7 @@ STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration laws check lint types imports snippets format docs build lock clean
+.PHONY: help setup run test test-unit test-integration laws mutation check lint types imports snippets format docs build lock clean
 
 help: ## Print every target with a sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -47,6 +47,11 @@ test-integration: setup ## Run the tests that start databases, processes and ser
 laws: setup ## Run the laws alone, and show how many interleavings were explored.
 	@$(BIN)/python -m pytest tests/unit/laws -s
 
+mutation: setup ## Change the core in thousands of small ways and see which changes no test notices; takes a long while.
+	@$(BIN)/python tests/mutation.py run
+	@$(BIN)/python tests/mutation_report.py > docs/reference/mutation.md
+	@grep -F '**all**' docs/reference/mutation.md
+
 check: lint types imports snippets ## Run what CI runs beside the tests: ruff, mypy, import rules, docs snippets.
 
 lint: setup ## Check style with ruff.
@@ -82,4 +87,4 @@ lock: setup ## Compile requirements/*.txt anew from pyproject.toml (needs uv, in
 	done
 
 clean: ## Remove what was made here: the environment, caches, the demo.
-	@rm -rf $(VENV) .demo .demo.lock .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist build
+	@rm -rf $(VENV) .demo .demo.lock .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist build mutants
