@@ -351,8 +351,10 @@ async def test_refreshing_a_paid_order_asks_about_its_last_page(world: World) ->
     transaction = world.tries(Signal.SETTLED)
     await world.hear(transaction)
     world.gateway.becomes(transaction, Signal.DENIED)
+    reads = world.gateway.calls.count("read")
     payment = await world.service.operate.refresh(world.payment.payment_id, actor=BY)
     assert payment.paid_by is None
+    assert world.gateway.calls.count("read") - reads == 2, "the page, and its charge"
 
 
 @pytest.mark.parametrize("operation", ["capture", "approve", "deny", "cancel", "refresh", "resolve"])
