@@ -7,7 +7,7 @@ STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean soak
+.PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean soak mutation
 
 help: ## Print every target with a sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -61,6 +61,11 @@ chaos: setup ## Kill processes while orders are paid, and compare ledgers: make 
 soak: setup ## Run the tests of many at once with their full numbers: 100,000 writes, 10,000 races; hours on a small machine.
 	@SOAK=1 $(BIN)/python -m pytest -s tests/unit/test_refresh.py tests/unit/test_return_money.py tests/integration/test_concurrency.py
 
+mutation: setup ## Change the core in thousands of small ways and see which changes no test notices; takes a long while.
+	@$(BIN)/python tests/mutation.py run
+	@$(BIN)/python tests/mutation_report.py > docs/reference/mutation.md
+	@grep -F '**all**' docs/reference/mutation.md
+
 check: lint types imports snippets ## Run what CI runs beside the tests: ruff, mypy, import rules, docs snippets.
 
 lint: setup ## Check style with ruff.
@@ -96,4 +101,4 @@ lock: setup ## Compile requirements/*.txt anew from pyproject.toml (needs uv, in
 	done
 
 clean: ## Remove what was made here: the environment, caches, the demo.
-	@rm -rf $(VENV) .demo .demo.lock .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist build
+	@rm -rf $(VENV) .demo .demo.lock .cache .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache dist build mutants

@@ -6,7 +6,16 @@ import attrs
 import pytest
 
 from payments_core import Confirm, GatewayTraits, Payment, Signal
-from payments_core.errors import Conflict, GatewayRefused, GatewayTimeout, GatewayUnavailable, InvalidInput, NotFound
+from payments_core.errors import (
+    AmountNotRepresentable,
+    Conflict,
+    GatewayRefused,
+    GatewayTimeout,
+    GatewayUnavailable,
+    InvalidInput,
+    NotFound,
+)
+from payments_core.limits import RETRY_SCHEDULE
 from payments_core.payment import AttemptState, CaseDecision
 from unit.world import World, rupiah
 
@@ -327,3 +336,157 @@ async def test_late_money_is_not_accepted_when_its_goods_are_gone(world: World) 
         await decide(world, CaseDecision.ACCEPT)
     assert refused.value.code == "out_of_stock"
     assert world.cases == ["late_payment"]
+
+
+# ── around the gateway ────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_refreshing_asks_about_the_page_and_every_charge(world: World) -> None:
+    await world.opened()
+    for word in (Signal.DENIED, Signal.PENDING):
+        await world.hear(world.tries(word))
+    reads = world.gateway.calls.count("read")
+    await world.service.operate.refresh(world.payment.payment_id, actor=BY)
+    assert world.gateway.calls.count("read") - reads == 3
+
+
+async def test_refreshing_a_paid_order_asks_about_its_last_page(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    await world.hear(transaction)
+    world.gateway.becomes(transaction, Signal.DENIED)
+    reads = world.gateway.calls.count("read")
+    payment = await world.service.operate.refresh(world.payment.payment_id, actor=BY)
+    assert payment.paid_by is None
+    assert world.gateway.calls.count("read") - reads == 2, "the page, and its charge"
+
+
+@pytest.mark.parametrize("operation", ["capture", "approve", "deny", "cancel", "refresh", "resolve"])
+async def test_what_is_asked_of_no_payment_is_not_found(world: World, operation: str) -> None:
+    more = {"capture": [None], "resolve": [1, CaseDecision.DISMISS, "because"]}.get(operation, [])
+    with pytest.raises(NotFound) as caught:
+        await getattr(world.service.operate, operation)("nobody", *more, actor=BY)
+    assert caught.value.code == "no_payment"
+
+
+async def test_a_refusal_says_the_gateways_reasons_and_the_wish_is_dropped(world: World) -> None:
+    await held(world)
+    world.gateway.refuse_operations = True
+    with pytest.raises(GatewayRefused, match=r"^412: the status cannot be changed$"):
+        await capture(world)
+    (charge,) = world.payment.charges
+    assert (charge.due, charge.asked_by, charge.capture_minor) == (None, None, None)
+
+
+async def test_a_repeat_that_is_refused_because_the_first_was_done_is_a_success(world: World) -> None:
+    """The answer to the first got lost; the gateway says that the state does not allow it any more."""
+    transaction = await held(world)
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await capture(world)
+    assert (await capture(world)).paid_by == transaction
+
+
+async def test_a_call_nobody_answered_is_due_later_each_time(world: World) -> None:
+    await held(world)
+    world.gateway.unreachable = True
+    with pytest.raises(GatewayUnavailable):
+        await capture(world)
+    (charge,) = world.payment.charges
+    assert (charge.check_at, charge.checks) == (world.clock.now() + RETRY_SCHEDULE[0], 1)
+    with pytest.raises(GatewayUnavailable):
+        await world.service.operate.step(world.payment.payment_id, charge.transaction_id)
+    (charge,) = world.payment.charges
+    assert (charge.check_at, charge.checks) == (world.clock.now() + RETRY_SCHEDULE[1], 2)
+
+
+async def test_a_step_asks_before_it_sends_again(world: World) -> None:
+    transaction = await held(world)
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await capture(world)
+    payment = await world.service.operate.step(world.payment.payment_id, transaction)
+    assert payment is not None
+    assert payment.paid_by == transaction
+    assert world.gateway.calls.count("capture") == 1
+
+
+async def test_a_step_that_is_refused_leaves_the_hold_and_says_nothing(world: World) -> None:
+    """Nobody waits for it."""
+    transaction = await held(world)
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await capture(world)
+    world.gateway.refuse_operations = True
+    payment = await world.service.operate.step(world.payment.payment_id, transaction)
+    assert payment is not None
+    assert (payment.charges[0].due, world.status.value) == (None, "authorized")
+
+
+async def test_a_wish_that_was_sent_often_enough_is_only_asked_about(world: World) -> None:
+    transaction = await held(world)
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await capture(world)
+    payment = world.payment
+    for checks, sent in ((len(RETRY_SCHEDULE) + 1, 0), (len(RETRY_SCHEDULE), 1)):
+        tired = attrs.evolve(payment.charges[0], checks=checks)
+        world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
+        before = world.gateway.calls.count("capture")
+        await world.service.operate.step(payment.payment_id, transaction)
+        assert world.gateway.calls.count("capture") - before == sent
+
+
+async def test_a_step_of_nothing_is_no_step(world: World) -> None:
+    transaction = await held(world)
+    assert await world.service.operate.step("nobody", transaction) is None
+    payment = await world.service.operate.step(world.payment.payment_id, transaction)
+    assert payment is not None
+    assert "capture" not in world.gateway.calls
+
+
+async def test_every_operation_names_who_asked_for_it(world: World) -> None:
+    await held(world)
+    await capture(world)
+    asked = [e for e in world.store.payments.events[world.payment.payment_id] if e.type.value == "charge.asked"]
+    assert [(event.actor, event.data["by"], event.data["what"]) for event in asked] == [(BY, BY, "capture")]
+
+
+async def test_an_amount_the_gateway_cannot_say_is_refused_before_anything_is_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await held(world)
+
+    def unsayable(*_: object) -> None:
+        raise AmountNotRepresentable("whole rupiah only")
+
+    monkeypatch.setattr(type(world.gateway), "refuse_amount", unsayable)
+    with pytest.raises(AmountNotRepresentable):
+        await capture(world, 60_000)
+    assert world.payment.charges[0].due is None
+    assert (await capture(world)).paid_by is not None, "without an amount there is nothing to say"
+
+
+async def test_cancelling_again_what_is_voided_or_given_up_changes_nothing(world: World) -> None:
+    await world.opened()
+    await world.hear(world.tries(Signal.CAPTURED, method="card"))
+    payment_id = world.payment.payment_id
+    for _ in range(2):
+        payment = await world.service.operate.cancel(payment_id, actor=BY)
+        assert [refund.reason for refund in payment.refunds] == ["cancelled"]
+        assert payment.refunds[0].by == BY
+    assert world.gateway.calls.count("cancel") == 1
+
+
+async def test_cancelling_what_has_settled_says_so(world: World) -> None:
+    await world.opened()
+    await world.hear(world.tries(Signal.SETTLED))
+    with pytest.raises(Conflict) as caught:
+        await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    assert caught.value.code == "already_settled"
+
+
+async def test_a_page_that_cannot_be_closed_now_goes_on_closing(world: World) -> None:
+    await world.opened()
+    world.gateway.unreachable = True
+    payment = await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    page = payment.attempt(1)
+    assert (page.state, page.closing_by, page.checks) == (AttemptState.CLOSING, BY, 1)

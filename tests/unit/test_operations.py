@@ -148,7 +148,8 @@ def test_a_wish_is_done_when_the_charge_has_left_its_state(due: ChargeDue, waits
 
 def test_a_refused_wish_is_dropped_and_the_charge_stays() -> None:
     once, _ = plan_capture(HELD, None, BOB, NOW)
-    assert wish_refused(once, "tx") == HELD
+    tried = once.with_charge(attrs.evolve(once.charges[0], checks=3))
+    assert wish_refused(tried, "tx") == HELD
     assert wish_refused(HELD, "tx") == HELD
     assert wish_refused(HELD, "nobody") == HELD
     going = PAGE.with_charge(charge(ChargeState.AUTHORIZED, due=ChargeDue.CANCEL, check_at=NOW))

@@ -2,13 +2,18 @@
 
 import asyncio
 from datetime import timedelta
+from hashlib import sha256
 
 import attrs
 import pytest
 
-from payments_core import Confirm, Currency, GatewayTraits, Money, Signal
+from payments_core import Confirm, Currency, GatewayTraits, Money, Observation, Payment, Signal
+from payments_core.commands import AskCharge, CancelCharge
 from payments_core.decide import Verdict
-from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite
+from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite, StorageUnavailable
+from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
+from payments_core.ports import Foreign
+from payments_core.use_cases import receive_notification
 from payments_core.use_cases.receive_notification import Accepted
 from unit.world import World, rupiah
 
@@ -323,3 +328,167 @@ async def test_a_refund_made_in_a_dashboard_is_taken_in(world: World) -> None:
     assert world.shop_order().status.value == "refunded"
     assert world.history.count("payment.refunded") == 2
     assert world.stock == 8, "a refund never moves stock"
+
+
+# ── what is remembered ────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_a_notification_is_known_by_its_bytes_its_gateway_and_its_account(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    body, _ = world.gateway.notification(transaction)
+    notification = world.understood(transaction)
+    assert (notification.body, notification.received_at, notification.transaction_id) == (
+        body,
+        world.clock.now(),
+        transaction,
+    )
+    key = notification.key
+    assert (key.shard, key.provider, key.account) == (world.payment.payment_id, "memory", "default")
+    assert key.digest == sha256(body).hexdigest()
+
+
+async def test_a_body_at_the_bound_is_read(world: World) -> None:
+    with pytest.raises(MalformedNotification) as refused:
+        world.service.receive.understand("memory", b" " * NOTIFICATION_BYTES_MAX, {})
+    assert refused.value.code != "body_too_large"
+
+
+async def test_a_foreign_body_is_told_apart_and_not_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(world.gateway), "authenticate", lambda *_: Foreign("subscription"))
+    answer = await world.service.receive("memory", b"{}", {})
+    assert answer == Foreign("subscription")
+    assert world.store.inbox.rows == {}
+
+
+async def test_what_cannot_be_stored_is_said_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway sends it again."""
+    await world.opened()
+    body, headers = world.gateway.notification(world.tries(Signal.SETTLED))
+
+    async def full(*_: object) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    monkeypatch.setattr(type(world.store.inbox), "remember", full)
+    with pytest.raises(StorageUnavailable):
+        await world.service.receive("memory", body, headers)
+
+
+async def test_a_repetition_is_told_what_the_first_was(world: World) -> None:
+    await world.opened()
+    body, headers = world.gateway.notification(world.tries(Signal.SETTLED))
+    first = await world.deliver_bytes(body, headers)
+    assert (first.verdict, first.reason) == (Verdict.WAITING, "the gateway is asked")
+    again = await world.deliver_bytes(body, headers)
+    assert (again.verdict, again.reason) == (Verdict.DUPLICATE, "was waiting")
+    await world.do_errands()
+    late = await world.deliver_bytes(body, headers)
+    assert (late.verdict, late.reason) == (Verdict.DUPLICATE, "was applied")
+    (kept,) = world.store.inbox.rows.values()
+    assert kept.times == 3
+
+
+async def test_a_repeated_waiting_hint_asks_again_under_a_new_number(world: World) -> None:
+    await world.opened()
+    body, headers = world.gateway.notification(world.tries(Signal.SETTLED))
+    for number in (1, 2):
+        await world.deliver_bytes(body, headers)
+        (kept,) = world.store.inbox.rows.values()
+        assert (kept.asked, kept.check_at) == (number, world.clock.now() + LEASE)
+        assert world.payment.reading_number == number
+    assert [command.number for command in world.errands.waiting if isinstance(command, AskCharge)] == [1, 2]
+
+
+async def test_a_question_names_the_page_and_the_transaction(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    await world.deliver(transaction)
+    assert [*world.errands.waiting] == [AskCharge(world.payment.payment_id, "memory", 1, transaction, 1)]
+
+
+async def test_hints_of_one_payment_in_one_batch_are_decided_one_after_the_other() -> None:
+    world = World(traits=trusting)
+    await world.opened()
+    page = world.payment.attempt(1)
+    one = world.tries(Signal.PENDING)
+    first = world.understood(one)
+    world.gateway.becomes(one, Signal.SETTLED)
+    second = world.understood(one)
+    answers = await world.service.receive.accept([first, second])
+    assert [a.reason for a in answers if isinstance(a, Accepted)] == ["unseen -> pending", "pending -> settled"]
+    assert world.payment.paid_by == one
+    assert world.payment.attempt(1).number == page.number
+    assert world.history.count("order.paid") == 1
+
+
+async def test_a_hint_that_is_believed_is_the_gateways_deed_and_due_no_more() -> None:
+    world = World(traits=trusting)
+    await world.opened()
+    await world.deliver(world.tries(Signal.SETTLED))
+    (kept,) = world.store.inbox.rows.values()
+    assert (kept.verdict, kept.reason, kept.check_at, kept.asked) == (Verdict.APPLIED, "unseen -> settled", None, 0)
+    paid = next(e for e in world.store.payments.events[world.payment.payment_id] if e.type.value == "payment.paid")
+    assert paid.actor == "gateway"
+
+
+async def test_what_a_believed_hint_asks_for_is_done_at_once() -> None:
+    world = World(traits=trusting)
+    await world.opened()
+    other = world.tries(Signal.PENDING)
+    await world.hear(other)
+    await world.deliver(world.tries(Signal.SETTLED))
+    assert CancelCharge(world.payment.payment_id, other) in world.errands.waiting
+
+
+# ── without a payment ─────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_a_notification_whose_payment_is_not_there_is_looked_for_later_each_time(world: World) -> None:
+    await world.opened()
+    notification = world.understood(world.tries(Signal.SETTLED))
+    world.store.payments.rows.clear()
+    await world.service.receive.accept([notification])
+    for tries, pause in enumerate((*UNMATCHED_RETRY, None)):
+        (kept,) = world.store.inbox.rows.values()
+        assert (kept.verdict, kept.reason, kept.tries) == (Verdict.UNMATCHED, "no such payment", tries)
+        assert kept.check_at == (None if pause is None else world.clock.now() + pause)
+        await world.service.receive.match_again([notification.key])
+
+
+async def test_a_notification_that_names_nothing_of_ours_is_not_looked_for(world: World) -> None:
+    await world.opened()
+    accepted = await world.deliver(world.tries(Signal.SETTLED), order_id="payment_notif_test_1")
+    (kept,) = world.store.inbox.rows.values()
+    assert (accepted.verdict, kept.check_at, kept.notification.key.shard) == (Verdict.UNMATCHED, None, "")
+
+
+async def test_a_payment_that_came_later_gets_its_notification(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    notification = world.understood(transaction)
+    rows = dict(world.store.payments.rows)
+    world.store.payments.rows.clear()
+    await world.service.receive.accept([notification])
+    world.store.payments.rows.update(rows)
+    (matched,) = await world.service.receive.match_again([notification.key])
+    assert matched.verdict is Verdict.WAITING
+    assert await world.service.receive.match_again([notification.key]) == [], "it waits for its answer now"
+    await world.do_errands()
+    assert world.payment.paid_by == transaction
+
+
+async def test_a_message_we_could_not_decide_is_kept_for_a_person(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And its neighbour is decided."""
+    await world.opened()
+    good, bad = (world.understood(world.tries(Signal.PENDING)) for _ in range(2))
+    decide = receive_notification.decide_hint
+
+    def breaks(payment: Payment, hint: Observation, **more: object) -> object:
+        if hint.transaction_id == bad.transaction_id:
+            raise ValueError("a bug of ours")
+        return decide(payment, hint, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(receive_notification, "decide_hint", breaks)
+    answers = await world.service.receive.accept([bad, good])
+    assert [a.verdict for a in answers if isinstance(a, Accepted)] == [Verdict.QUARANTINED, Verdict.WAITING]
+    assert bad.key.digest in caplog.text
+    kept = world.store.inbox.rows[bad.key]
+    assert (kept.reason, kept.check_at) == ("could not be decided: a bug of ours", None)

@@ -10,9 +10,11 @@ import pytest
 
 from harness.soak import size
 from payments_core import GatewayTraits, Money, Payment, Policy, Signal
-from payments_core.errors import Conflict, InvalidInput, NotFound
+from payments_core.errors import AmountNotRepresentable, Conflict, InvalidInput, NotFound
+from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.payment import CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
+from payments_core.states import ChargeState
 from unit.world import IDR, World, rupiah
 
 PRICE = 100_000
@@ -337,3 +339,105 @@ async def test_sixteen_clients_never_get_more_than_was_taken_in_any_interleaving
         given = sum(refund.amount.amount_minor for refund in world.gateway.refunds.values())
         assert 0 < given == world.payment.charges[0].refunded_minor <= taken
     print(f"{tries} interleavings of partial refunds by 16 clients: never more than was taken")
+# ── a step at a time ──────────────────────────────────────────────────────────────────────────────────────────────────
+async def test_the_history_names_who_asked_for_the_money_back(world: World) -> None:
+    await paid(world)
+    made = await refund(world)
+    events = [e for e in world.store.payments.events[world.payment.payment_id] if "refund" in e.type.value]
+    assert [(e.type.value, e.actor) for e in events] == [
+        ("refund.requested", "operator:olivia"),
+        ("payment.refunded", "core"),
+    ]
+    assert (made.by, made.reason) == ("operator:olivia", "torn")
+
+
+async def test_what_was_refused_says_the_gateways_reasons(world: World) -> None:
+    await paid(world)
+    world.gateway.refuse_operations = True
+    assert (await refund(world)).refused == "414: refused"
+
+
+async def test_a_refund_for_no_payment_is_not_found(world: World) -> None:
+    with pytest.raises(NotFound) as caught:
+        await world.service.refund("nobody", None, None, actor="operator:olivia")
+    assert caught.value.code == "no_payment"
+
+
+async def test_a_step_of_a_refund_that_is_over_or_not_there_does_nothing(world: World) -> None:
+    await paid(world)
+    made = await refund(world)
+    calls = list(world.gateway.calls)
+    for payment_id, key in ((world.payment.payment_id, made.key), (world.payment.payment_id, "k"), ("nobody", "k")):
+        await world.service.refund.step(payment_id, key)
+    assert world.gateway.calls == calls
+
+
+async def test_a_refund_is_asked_about_before_it_is_sent_again(world: World) -> None:
+    """It may have happened."""
+    await paid(world)
+    world.gateway.lost_answers = 1
+    made = await refund(world)
+    assert (made.state, made.checks) == (RefundState.UNKNOWN, 2)
+    await world.service.refund.step(world.payment.payment_id, made.key)
+    assert world.payment.refunds[0].state is RefundState.CONFIRMED
+    assert world.gateway.calls.count("refund") == 1
+
+
+async def test_a_refund_that_was_sent_often_enough_is_only_asked_about(world: World) -> None:
+    await paid(world)
+    world.gateway.refused_calls = 1
+    made = await refund(world)
+    payment = world.payment
+    for checks, sent in ((len(UNKNOWN_SCHEDULE) + 1, 0), (len(UNKNOWN_SCHEDULE), 1)):
+        world.store.payments.rows[payment.payment_id] = payment.with_refund(attrs.evolve(made, checks=checks))
+        before = world.gateway.calls.count("refund")
+        await world.service.refund.step(payment.payment_id, made.key)
+        assert world.gateway.calls.count("refund") - before == sent
+
+
+@pytest.mark.parametrize(("checks", "state"), [(0, RefundState.REFUSED), (1, RefundState.UNKNOWN)])
+async def test_money_that_was_lost_before_it_was_sent_back_refuses_the_refund_and_later_leaves_it_unknown(
+    world: World, checks: int, state: RefundState
+) -> None:
+    """Sent while there was money, it may have happened."""
+    transaction = await paid(world)
+    world.gateway.refused_calls = 1
+    made = await refund(world)
+    gone = attrs.evolve(world.payment.charges[0], state=ChargeState.REVERSED)
+    payment = attrs.evolve(world.payment.with_charge(gone), paid_by=None)
+    payment = payment.with_refund(attrs.evolve(made, state=RefundState.REQUESTED, checks=checks))
+    world.store.payments.rows[payment.payment_id] = payment
+    world.gateway.becomes(transaction, Signal.DENIED)
+    await world.service.refund.step(payment.payment_id, made.key)
+    (after,) = world.payment.refunds
+    assert after.state is state
+    assert after.refused == ("the charge is reversed" if checks == 0 else None)
+    assert world.cases == [], "nobody is called before the schedule is over"
+    assert world.gateway.calls.count("refund") == 1, "only the first, which never arrived"
+
+
+async def test_a_void_is_stored_before_it_is_asked_for(world: World) -> None:
+    """Its result is a refund and not a reversal, also when the answer gets lost."""
+    await paid(world, Signal.CAPTURED)
+    world.gateway.lost_answers = 1
+    made = await refund(world)
+    charge = world.payment.charges[0]
+    assert (charge.cancel_asked, made.state) == (True, RefundState.UNKNOWN)
+    await world.service.refund.step(world.payment.payment_id, made.key)
+    assert world.status.value == "refunded"
+    assert world.payment.refunds[0].state is RefundState.CONFIRMED
+
+
+async def test_an_amount_the_gateway_cannot_say_is_refused_before_anything_is_stored(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await paid(world)
+
+    def unsayable(*_: object) -> None:
+        raise AmountNotRepresentable("whole rupiah only")
+
+    monkeypatch.setattr(type(world.gateway), "refuse_amount", unsayable)
+    with pytest.raises(AmountNotRepresentable):
+        await refund(world, 30_000)
+    assert world.payment.refunds == ()
+    assert (await refund(world)).state is RefundState.CONFIRMED, "without an amount there is nothing to say"

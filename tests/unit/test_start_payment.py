@@ -16,7 +16,9 @@ from payments_core.errors import (
     GatewayUnavailable,
     InvalidInput,
     NotFound,
+    StaleWrite,
 )
+from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.payment import AttemptState, CloseReason
 from unit.world import ANYTHING, World
 
@@ -267,3 +269,162 @@ async def test_traits_of_the_gateway_bound_the_lease() -> None:
     with pytest.raises(GatewayTimeout):
         await world.click()
     assert world.payment.attempt(1).lease_until is None, "whoever's call ended gives the lease up"
+
+
+async def test_a_click_that_is_refused_for_the_open_page_may_be_tried_again(world: World) -> None:
+    await world.opened()
+    world.gateway.unreachable = True
+    with pytest.raises(Conflict) as refused:
+        await world.click(wish=PageWish(provider="memory", methods=("gopay",)))
+    assert refused.value.retryable is True
+    page = world.payment.attempt(1)
+    assert (page.state, page.closing) == (AttemptState.CLOSING, CloseReason.REPLACED)
+
+
+async def test_a_page_that_never_had_a_url_has_none_to_tell(world: World) -> None:
+    world.order()
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await world.click()
+    world.clock.at = world.payment.attempt(1).ends_at - PAGE_LEFT_MIN + timedelta(seconds=1)
+    with pytest.raises(Conflict) as refused:
+        await world.click(wish=PageWish(provider="memory", methods=("gopay",)))
+    assert (refused.value.code, refused.value.extra) == ("page_still_payable", {"payment_url": ""})
+
+
+async def test_an_opening_that_failed_is_due_and_unleased_and_said_in_the_history(world: World) -> None:
+    world.order()
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await world.click()
+    page = world.payment.attempt(1)
+    assert (page.state, page.lease_until, page.checks) == (AttemptState.OPENING, None, 1)
+    assert page.check_at == world.clock.now() + RETRY_SCHEDULE[0]
+    assert world.history == ["payment.created", "stock.reserved"]
+
+
+async def test_the_history_names_who_clicked_and_who_opened(world: World) -> None:
+    await world.opened()
+    events = world.store.payments.events[world.payment.payment_id]
+    assert [(e.type.value, e.actor) for e in events] == [
+        ("payment.created", "customer:alice"),
+        ("stock.reserved", "customer:alice"),
+        ("attempt.opened", "gateway:memory"),
+    ]
+
+
+async def test_an_order_without_stock_reserves_none(world: World) -> None:
+    order = world.order()
+    untracked = attrs.evolve(order, items=tuple(attrs.evolve(item, track_stock=False) for item in order.items))
+    world.store.orders.orders["o-1"] = untracked
+    await world.click()
+    assert "stock.reserved" not in world.history
+
+
+async def test_what_is_refused_says_the_gateways_reasons(world: World) -> None:
+    world.order()
+    world.gateway.refuse_pages = True
+    with pytest.raises(GatewayRefused, match=r"^this gateway refuses$"):
+        await world.click()
+    page = world.payment.attempt(1)
+    assert (page.state, page.proof) == (AttemptState.DEAD, "refused")
+
+
+async def test_the_stored_request_is_the_one_that_is_sent(world: World) -> None:
+    """Before anything leaves: a crash finds it and sends the same bytes."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    page = world.payment.attempt(1)
+    assert json.loads(page.request or "") == {"order_id": page.provider_order_id, "amount_minor": 10_000_000}
+    assert page.sends == 1
+
+
+# ── the sweep's way in ────────────────────────────────────────────────────────────────────────────────────────────────
+async def abandoned(world: World, **changes: object) -> str:
+    """The payment of an opening whose process died."""
+    world.order()
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await world.click()
+    page = attrs.evolve(world.payment.attempt(1), **changes)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(page)
+    return world.payment.payment_id
+
+
+async def test_an_abandoned_opening_is_finished(world: World) -> None:
+    payment = await world.service.start.finish(await abandoned(world), 1)
+    assert payment is not None
+    assert payment == world.payment
+    assert payment.attempt(1).state is AttemptState.OPEN
+
+
+async def test_an_opening_somebody_holds_is_his_until_its_last_moment(world: World) -> None:
+    payment_id = await abandoned(world, lease_until=world.clock.now() + timedelta(seconds=1))
+    calls = len(world.gateway.calls)
+    assert await world.service.start.finish(payment_id, 1) is None
+    assert len(world.gateway.calls) == calls
+    world.clock.move(timedelta(seconds=1))
+    assert await world.service.start.finish(payment_id, 1) is not None
+
+
+async def test_an_opening_with_too_little_time_left_is_not_finished(world: World) -> None:
+    payment_id = await abandoned(world)
+    end = world.payment.attempt(1).ends_at
+    world.clock.at = end - PAGE_LEFT_MIN + timedelta(microseconds=1)
+    assert await world.service.start.finish(payment_id, 1) is None
+    world.clock.at = end - PAGE_LEFT_MIN
+    assert await world.service.start.finish(payment_id, 1) is not None
+
+
+async def test_what_is_open_or_not_there_is_not_finished(world: World) -> None:
+    await world.opened()
+    assert await world.service.start.finish(world.payment.payment_id, 1) is None
+    assert await world.service.start.finish("nobody", 1) is None
+    assert world.gateway.calls == ["open"]
+
+
+# ── races ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(("lost", "ends"), [(5, True), (6, False)])
+async def test_a_click_plans_anew_when_another_was_first_a_few_times(
+    world: World, monkeypatch: pytest.MonkeyPatch, lost: int, ends: bool
+) -> None:
+    world.order()
+    claim = type(world.store.orders).claim
+    races: list[str] = []
+
+    async def beaten(self: object, order_id: str, payment_id: str) -> bool:
+        races.append(payment_id)
+        return False if len(races) <= lost else await claim(self, order_id, payment_id)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(world.store.orders), "claim", beaten)
+    if ends:
+        assert (await world.click()).created
+    else:
+        with pytest.raises(StaleWrite):
+            await world.click()
+    assert len(races) == 6
+
+
+async def test_a_waiting_click_looks_less_and_less_often(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as a call may take, and a little more."""
+    await world.opened()
+    page = attrs.evolve(
+        world.payment.attempt(1), state=AttemptState.OPENING, lease_until=world.clock.now() + timedelta(hours=1)
+    )
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(page)
+    began, pauses = world.clock.now(), []
+    sleep = type(world.clock).sleep
+
+    async def noted(self: object, seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(self, seconds)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(world.clock), "sleep", noted)
+    with pytest.raises(Busy):
+        await world.click()
+    assert pauses[:3] == pytest.approx([0.01, 0.015, 0.0225])
+    assert max(pauses) == 0.1
+    waited = world.clock.now() - began
+    assert timedelta(seconds=15) <= waited < timedelta(seconds=15.2)

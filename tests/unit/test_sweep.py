@@ -3,11 +3,14 @@
 from datetime import timedelta
 
 import attrs
+import pytest
 
-from payments_core import Signal
-from payments_core.limits import LEASE
+from payments_core import Signal, Verdict
+from payments_core.errors import StorageUnavailable
+from payments_core.limits import LEASE, POLL_CHARGES_MAX, SWEEP_BATCH_MAX
 from payments_core.payment import AttemptState, ChargeDue
-from payments_core.ports import DueKind
+from payments_core.ports import Due, DueKind
+from payments_core.use_cases.sweep import Attend
 from unit.world import World
 
 
@@ -111,3 +114,102 @@ async def test_a_spent_page_is_polled_no_more(world: World) -> None:
     reads = world.gateway.calls.count("read")
     await world.pass_time(timedelta(hours=5))
     assert world.gateway.calls.count("read") == reads
+
+
+async def test_a_sweep_counts_what_it_did_and_what_it_postponed(world: World) -> None:
+    await world.opened()
+    world.order("o-2")
+    world.clock.move(timedelta(minutes=5))
+    report = await world.service.sweep.once()
+    assert (report.done, report.postponed, report.total) == ({"attempts": 1}, {}, 1)
+    world.gateway.unreachable = True
+    world.clock.move(timedelta(hours=24))
+    report = await world.service.sweep.once()
+    assert report.done == {"payments": 1, "orders": 1}
+    assert report.postponed == {"attempts": 1}
+    assert report.total == 3
+
+
+async def test_a_batch_may_be_worked_on_in_another_way(world: World) -> None:
+    await world.opened()
+    world.clock.move(timedelta(minutes=5))
+    seen: list[str] = []
+
+    async def backwards(attend: Attend, rows: list[Due]) -> None:
+        for row in reversed(rows):
+            seen.append(row.kind.value)
+            await attend(row)
+
+    report = await world.service.sweep.once(each=backwards)
+    assert (seen, report.total) == (["attempts"], 1)
+
+
+async def test_a_sweep_takes_one_batch_of_a_kind(world: World) -> None:
+    for number in range(SWEEP_BATCH_MAX + 1):
+        world.order(f"o-{number}", units=1, stock=SWEEP_BATCH_MAX + 1)
+    world.clock.move(timedelta(hours=25))
+    assert (await world.service.sweep.once()).done == {"orders": SWEEP_BATCH_MAX}
+    assert (await world.service.sweep.once()).done == {"orders": 1}
+
+
+async def test_a_store_that_fails_ends_the_sweep(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it nothing can be attended to; the caller waits and begins again."""
+    await world.opened()
+    world.clock.move(timedelta(minutes=5))
+
+    async def gone(*_: object, **__: object) -> None:
+        raise StorageUnavailable("the database is gone")
+
+    monkeypatch.setattr("payments_core.use_cases.apply_reading.AskGateway.page", gone)
+    with pytest.raises(StorageUnavailable):
+        await world.service.sweep.once()
+
+
+async def test_only_the_newest_tries_of_a_page_are_asked_about(world: World) -> None:
+    """An order id shows one transaction only; without a bound one page could ask for hours."""
+    await world.opened()
+    tries = [world.tries(Signal.PENDING) for _ in range(POLL_CHARGES_MAX + 2)]
+    for transaction in tries:
+        await world.hear(transaction)
+    before = world.gateway.calls.count("read")
+    world.clock.move(timedelta(minutes=5))
+    await world.service.sweep.once()
+    assert world.gateway.calls.count("read") - before == 1 + POLL_CHARGES_MAX
+    asked = {c.transaction_id for c in world.payment.charges if c.reading_number > len(tries) + 1}
+    assert asked == set(tries[2:])
+
+
+async def test_a_notification_whose_gateway_is_gone_waits_until_it_is_back(world: World) -> None:
+    await world.opened()
+    await world.deliver(world.tries(Signal.SETTLED))
+    world.errands.waiting.clear()
+    gateways = dict(world.service.sweep.ask.gateways)
+    world.forget_the_gateway()
+    world.clock.move(LEASE)
+    await world.service.sweep.once()
+    (kept,) = world.store.inbox.rows.values()
+    assert (kept.verdict, kept.check_at) == (Verdict.WAITING, world.clock.now() + LEASE)
+    world.service.sweep.ask.gateways.update(gateways)  # type: ignore[attr-defined]
+    world.clock.move(LEASE)
+    await world.service.sweep.once()
+    assert world.status.value == "success"
+
+
+async def test_rows_of_a_payment_that_is_gone_are_no_work(world: World) -> None:
+    for due in (
+        Due(DueKind.ATTEMPT, "nobody", "1"),
+        Due(DueKind.CHARGE, "nobody", "tx"),
+        Due(DueKind.REFUND, "nobody", "k"),
+        Due(DueKind.DEADLINE, "nobody"),
+    ):
+        await world.service.sweep._attend(due)
+    assert world.store.payments.rows == {}
+
+
+async def test_an_unclicked_order_is_not_given_up_before_its_time(world: World) -> None:
+    order = world.order()
+    await world.service.sweep._attend(Due(DueKind.ORDER, "o-1"))
+    assert world.shop_order().status.value == "pending"
+    world.clock.at = order.expires_at
+    await world.service.sweep._attend(Due(DueKind.ORDER, "o-1"))
+    assert (world.shop_order().status.value, world.shop_order().expired) == ("cancelled", True)
