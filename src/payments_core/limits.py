@@ -58,6 +58,22 @@ RETRY_SCHEDULE = (
 )
 """When an unfinished opening or closing is tried again; the last step repeats until the page is proved dead."""
 
+UNKNOWN_SCHEDULE = (
+    timedelta(seconds=5),
+    timedelta(seconds=30),
+    timedelta(minutes=2),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=6),
+    timedelta(hours=24),
+)
+"""When a refund or a capture without an answer is asked about, and sent, again; after the last step it is a case, and
+is asked about once a day (guarantee A4)."""
+
+PAGE_UNKNOWN_AFTER = len(RETRY_SCHEDULE) + 31
+"""Tries to open or to close a page that nobody answered before it is a case; hourly ones take as long as the schedule
+of refunds and captures, because stock waits for a page."""
+
 POLL_MAX = timedelta(hours=1)
 """Polling an open page doubles its pause up to this."""
 

@@ -11,7 +11,7 @@ import attrs
 from payments_core.consequences import STOCK_RELEASED, follow, open_case, reopen
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
-from payments_core.limits import LEASE, RETRY_SCHEDULE
+from payments_core.limits import LEASE, UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.payment import MISMATCHES, Case, CaseDecision, Charge, ChargeDue, Payment, Refund, RefundState
 from payments_core.returns import begin_return
@@ -105,9 +105,9 @@ def wish_unanswered(payment: Payment, transaction_id: str, now: datetime) -> Pay
     charge = payment.charge(transaction_id)
     if charge is None or charge.due not in WISHES or wish_done(charge):
         return payment
-    pause = RETRY_SCHEDULE[min(charge.checks, len(RETRY_SCHEDULE) - 1)]
+    pause = UNKNOWN_SCHEDULE[min(charge.checks, len(UNKNOWN_SCHEDULE) - 1)]
     payment = payment.with_charge(attrs.evolve(charge, check_at=now + pause, checks=charge.checks + 1))
-    if charge.checks < len(RETRY_SCHEDULE):
+    if charge.checks < len(UNKNOWN_SCHEDULE):
         return payment
     evidence = {"asked": charge.due.value, "by": charge.asked_by or ""}
     return open_case(payment, CaseKind.OUTCOME_UNKNOWN, transaction_id, now, evidence)

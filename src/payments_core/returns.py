@@ -13,7 +13,7 @@ import attrs
 from payments_core.consequences import follow, open_case
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
-from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, RETRY_SCHEDULE
+from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews, RefundReport
 from payments_core.payment import Case, CaseDecision, Charge, Payment, Refund, RefundState
@@ -156,17 +156,17 @@ def refund_unanswered(payment: Payment, key: str, now: datetime) -> Payment:
         return payment
     state = RefundState.SENT if refund.state is RefundState.SENT and refund.checks == 0 else RefundState.UNKNOWN
     payment = _with_next_check(payment, key, state, now)
-    if refund.checks < len(RETRY_SCHEDULE):
+    if refund.checks < len(UNKNOWN_SCHEDULE):
         return payment
     evidence = {"refund": key, "amount": str(refund.amount)}
-    return open_case(payment, CaseKind.REFUND_UNKNOWN, refund.transaction_id, now, evidence)
+    return open_case(payment, CaseKind.OUTCOME_UNKNOWN, refund.transaction_id, now, evidence)
 
 
 def _with_next_check(payment: Payment, key: str, state: RefundState, now: datetime) -> Payment:
     refund = payment.refund(key)
     if refund is None or refund.state not in UNDER_WAY:
         return payment
-    pause = RETRY_SCHEDULE[min(refund.checks, len(RETRY_SCHEDULE) - 1)]
+    pause = UNKNOWN_SCHEDULE[min(refund.checks, len(UNKNOWN_SCHEDULE) - 1)]
     check_at = now + pause if now < refund.at + REFUND_ASKED_FOR else None
     return payment.with_refund(attrs.evolve(refund, state=state, check_at=check_at, checks=refund.checks + 1))
 

@@ -133,8 +133,8 @@ async def test_while_nobody_can_tell_it_stays_unknown_and_becomes_a_case(world: 
     await paid(world)
     world.gateway.unreachable = True
     made = await refund(world, 30_000)
-    await world.pass_time(timedelta(hours=3))
-    assert world.cases == ["refund_unknown"]
+    await world.pass_time(timedelta(hours=33))
+    assert world.cases == ["outcome_unknown"]
     await world.pass_time(timedelta(days=9))
     asked = len(world.gateway.calls)
     await world.pass_time(timedelta(days=9))

@@ -8,7 +8,7 @@ import attrs
 
 from payments_core.errors import Conflict, GatewayError, GatewayRefused, NotFound
 from payments_core.facts import Fact, stock_fact
-from payments_core.limits import RETRY_SCHEDULE
+from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.operations import (
     WISHES,
@@ -148,7 +148,7 @@ class OperatePayment:
         charge = payment.charge(transaction_id)
         if charge is None or charge.due not in WISHES:
             return payment
-        if charge.checks > len(RETRY_SCHEDULE):  # sent often enough; from now on it is only asked about
+        if charge.checks > len(UNKNOWN_SCHEDULE):  # sent often enough; from now on it is only asked about
             return await self.desk.change(payment_id, unanswered, actor="core")
         try:
             return await self._carry_out(payment, transaction_id)

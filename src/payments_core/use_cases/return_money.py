@@ -6,7 +6,7 @@ from functools import partial
 import attrs
 
 from payments_core.errors import GatewayError, NotFound
-from payments_core.limits import RETRY_SCHEDULE
+from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.payment import Charge, Payment, Refund
 from payments_core.ports import Done, Gateway, KeyUsed, Refused, Waiting
@@ -90,7 +90,7 @@ class ReturnMoney:
         charge = payment.charge(refund.transaction_id) if refund else None
         if refund is None or charge is None or refund.state not in UNDER_WAY:
             return payment
-        if refund.checks > len(RETRY_SCHEDULE):
+        if refund.checks > len(UNKNOWN_SCHEDULE):
             return await self._change(payment, partial(refund_unanswered, key=key, now=self.desk.clock.now()))
         match charge.state:
             case ChargeState.CAPTURED:
