@@ -79,7 +79,7 @@ async def attempt(world: World, deed: Deed) -> None:
 
 def watched() -> tuple[World, Watched]:
     gateway = Watched()
-    world = World(gateway=gateway)
+    world = World(gateway=gateway, pause=timedelta(minutes=10))
     world.order()
     return world, gateway
 
@@ -157,7 +157,7 @@ async def test_a_wish_nobody_answers_stays_open_and_becomes_a_case(word: Signal,
     assert world.cases == []
     await world.pass_time(timedelta(hours=2))
     assert world.cases == ["outcome_unknown"]
-    await world.pass_time(timedelta(days=20))
+    await world.pass_time(timedelta(days=4))
     assert world.payment.charges[0].due is due
     assert world.payment.charges[0].state is ChargeState(word.value)
     assert world.store.orders.held["o-1"] is StockMove.RESERVED
@@ -176,7 +176,7 @@ async def test_a_refund_nobody_answers_stays_unknown_and_becomes_a_case() -> Non
     assert (world.cases, world.payment.refunds[0].state) == ([], RefundState.UNKNOWN)
     await world.pass_time(timedelta(hours=2))
     assert world.cases == ["outcome_unknown"]
-    await world.pass_time(timedelta(days=20))
+    await world.pass_time(timedelta(days=4))
     assert (world.cases, world.payment.refunds[0].state) == (["outcome_unknown"], RefundState.UNKNOWN)
     assert {key for key, _ in gateway.asked} == {world.payment.refunds[0].key}
 
@@ -202,7 +202,7 @@ async def test_an_opening_nobody_answers_is_never_called_dead_by_time() -> None:
     gateway.lost_answers = 1
     await attempt(world, click)
     gateway.unreachable = True
-    await world.pass_time(timedelta(days=20))
+    await world.pass_time(timedelta(days=5))
     assert world.payment.attempts[0].state is AttemptState.CLOSING
     assert world.status.value == "pending"
     assert world.cases == ["outcome_unknown"]
@@ -221,7 +221,7 @@ async def test_a_closing_nobody_answers_is_never_called_dead_by_time() -> None:
     await attempt(world, cancel_order)
     await world.pass_time(WHOLE_SCHEDULE - timedelta(hours=2))
     assert world.cases == []
-    await world.pass_time(timedelta(days=10))
+    await world.pass_time(timedelta(days=4))
     assert (world.payment.attempts[0].state, world.cases) == (AttemptState.CLOSING, ["outcome_unknown"])
     assert world.store.orders.held["o-1"] is StockMove.RESERVED
     gateway.unreachable = False
