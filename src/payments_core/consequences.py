@@ -23,6 +23,7 @@ from payments_core.payment import (
     ClosedAs,
     CloseReason,
     Payment,
+    RefundState,
 )
 from payments_core.states import CaseKind, ChargeState
 
@@ -45,6 +46,7 @@ _GIVES_UP = {CloseReason.EXPIRED: ClosedAs.EXPIRED, CloseReason.CANCELLED: Close
 
 def follow(payment: Payment, now: datetime) -> Payment:
     """The payment at rest after a change: every consequence of design 2a drawn."""
+    payment = _close_what_is_known_now(payment, now)
     payment = _let_go_of_reversed(payment, now)
     payment = _keep_a_charge(payment, now)
     payment = _spend_pages(payment, now)
@@ -127,6 +129,27 @@ def reopen(payment: Payment, charge: Charge, now: datetime) -> Payment:
 def review_late(payment: Payment, charge: Charge, now: datetime) -> Payment:
     """The payment still closed, and its late money a case for a person."""
     return open_case(payment, CaseKind.LATE_PAYMENT, charge.transaction_id, now, _money_of(charge))
+
+
+def _close_what_is_known_now(payment: Payment, now: datetime) -> Payment:
+    """An unknown outcome that the gateway has told after all waits for nobody any more, and blocks nothing."""
+    for case in payment.open_cases:
+        if case.kind is CaseKind.OUTCOME_UNKNOWN and _is_known_now(payment, case):
+            told = attrs.evolve(
+                case, decision=CaseDecision.DISMISS, decided_by="gateway", decided_at=now, note="it has told since"
+            )
+            payment = payment.with_case(told)
+    return payment
+
+
+def _is_known_now(payment: Payment, case: Case) -> bool:
+    page = payment.attempt_named(case.evidence.get("page"))
+    if page is not None:
+        return not page.is_payable
+    charge = payment.charge(case.transaction_id or "")
+    under_way = {RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN}
+    waits = any(r.state in under_way and r.transaction_id == case.transaction_id for r in payment.refunds)
+    return charge is not None and charge.asked_by is None and not waits
 
 
 def _let_go_of_reversed(payment: Payment, now: datetime) -> Payment:

@@ -63,7 +63,11 @@ RETRY_SCHEDULE = (
 
 UNKNOWN_SCHEDULE = (*RETRY_SCHEDULE, timedelta(hours=6), timedelta(hours=24))
 """When a refund, a capture or a review whose outcome is unknown is asked about; after the last step it is a case, and
-the last step repeats. It never becomes a failure because time has passed."""
+the last step repeats. It never becomes a failure because time has passed (guarantee A4)."""
+
+PAGE_UNKNOWN_AFTER = len(RETRY_SCHEDULE) + 31
+"""Tries to open or to close a page that nobody answered before it is a case; hourly ones take as long as the schedule
+of refunds and captures, because stock waits for a page."""
 
 RECOVERED_MAX = 1_000
 """Unknown outcomes of one gateway that come due at once when it answers again; more come at their own time."""

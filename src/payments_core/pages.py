@@ -16,6 +16,7 @@ from payments_core.limits import (
     OPENING_GRACE,
     OVER_AFTER,
     PAGE_LEFT_MIN,
+    PAGE_UNKNOWN_AFTER,
     POLL_MAX,
     RETRY_SCHEDULE,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "SamePage",
     "SendAgain",
     "cannot_be_proved",
+    "closing_unanswered",
     "is_overtaken",
     "new_payment",
     "page_dead",
@@ -284,7 +286,22 @@ def page_unanswered(payment: Payment, sent: Attempt, now: datetime) -> Payment:
     if not page.is_payable:
         return payment.with_attempt(attrs.evolve(page, lease_until=None))
     pause = RETRY_SCHEDULE[min(page.checks, len(RETRY_SCHEDULE) - 1)]
-    return payment.with_attempt(attrs.evolve(page, lease_until=None, check_at=now + pause, checks=page.checks + 1))
+    tried = attrs.evolve(page, lease_until=None, check_at=now + pause, checks=page.checks + 1)
+    return _nobody_can_tell(payment.with_attempt(tried), tried, now)
+
+
+def closing_unanswered(payment: Payment, number: int, now: datetime) -> Payment:
+    """The payment with this page still closing, because the gateway could not be asked; in the end somebody looks."""
+    payment = try_closing_again(payment, number, now)
+    return _nobody_can_tell(payment, payment.attempt(number), now)
+
+
+def _nobody_can_tell(payment: Payment, page: Attempt, now: datetime) -> Payment:
+    """Never dead by time alone: after so many tries it is a case, and is tried on."""
+    if not page.is_payable or page.checks < PAGE_UNKNOWN_AFTER:
+        return payment
+    evidence = {"page": page.provider_order_id, "why": "the gateway does not answer"}
+    return open_case(payment, CaseKind.OUTCOME_UNKNOWN, None, now, evidence)
 
 
 def page_refused(payment: Payment, number: int, now: datetime) -> Payment:

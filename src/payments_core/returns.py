@@ -161,7 +161,7 @@ def refund_unanswered(payment: Payment, key: str, now: datetime) -> Payment:
     if refund.checks < len(UNKNOWN_SCHEDULE):
         return payment
     evidence = {"refund": key, "amount": str(refund.amount)}
-    return open_case(payment, CaseKind.REFUND_UNKNOWN, refund.transaction_id, now, evidence)
+    return open_case(payment, CaseKind.OUTCOME_UNKNOWN, refund.transaction_id, now, evidence)
 
 
 def _with_next_check(payment: Payment, key: str, state: RefundState, now: datetime) -> Payment:

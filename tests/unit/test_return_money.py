@@ -142,7 +142,7 @@ async def test_while_nobody_can_tell_it_stays_unknown_and_becomes_a_case(world: 
     await world.pass_time(timedelta(hours=31))
     assert world.cases == []
     await world.pass_time(timedelta(hours=1))
-    assert world.cases == ["refund_unknown"]
+    assert world.cases == ["outcome_unknown"]
     await world.pass_time(timedelta(days=9))
     asked = len(world.gateway.calls)
     await world.pass_time(timedelta(days=9))

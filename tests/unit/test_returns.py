@@ -222,7 +222,7 @@ def test_after_the_schedule_a_refund_nobody_can_tell_of_is_a_case_and_still_aske
     assert refund_unanswered(with_refund(SENT, checks=last - 1), "k-1", LATER).cases == ()
     told = refund_unanswered(with_refund(SENT, checks=last), "k-1", LATER)
     evidence = {"refund": "k-1", "amount": "40000 IDR"}
-    assert told.cases == (case(CaseKind.REFUND_UNKNOWN, opened_at=LATER, evidence=evidence),)
+    assert told.cases == (case(CaseKind.OUTCOME_UNKNOWN, opened_at=LATER, evidence=evidence),)
     assert told.refund("k-1") == refund(UNKNOWN, check_at=LATER + RETRY_SCHEDULE[-1], checks=last + 1)
 
 

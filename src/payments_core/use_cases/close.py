@@ -12,7 +12,14 @@ import attrs
 from payments_core.errors import GatewayError
 from payments_core.limits import CLOSE_ROUNDS_MAX, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.observations import Observation, Unknown
-from payments_core.pages import cannot_be_proved, page_dead, page_taken, proof_of_death, try_closing_again
+from payments_core.pages import (
+    cannot_be_proved,
+    closing_unanswered,
+    page_dead,
+    page_taken,
+    proof_of_death,
+    try_closing_again,
+)
 from payments_core.payment import Attempt, AttemptState, Charge, CloseReason, Payment
 from payments_core.ports import Gateway, PageClosing, PageOpened, PageRefused, PageTaken
 from payments_core.states import ChargeState
@@ -56,7 +63,7 @@ class ClosePages:
             seen = await self._rounds(payment, number)
         except GatewayError:
             return await self.desk.change(
-                payment_id, lambda p: try_closing_again(p, number, self.desk.clock.now()), actor="core"
+                payment_id, lambda p: closing_unanswered(p, number, self.desk.clock.now()), actor="core"
             )
         return await self.desk.change(payment_id, lambda p: self._judge(p, number, seen, asked_at), actor="core")
 

@@ -99,10 +99,9 @@ class SimulatedGateway:
         order_id, now, process = attempt.provider_order_id, asyncio.get_running_loop().time(), PROCESS.get()
         earlier = self._opening.get(order_id)
         if earlier is not None and self.leases_hold and attempt.state is not AttemptState.CLOSING:
-            in_time = now < earlier[0] + self.traits.timeout.total_seconds()
-            if in_time and (earlier[1] is None or earlier[1].alive):
+            if now < earlier[0] and (earlier[1] is None or earlier[1].alive):
                 self.ledger.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
-        mine = self._opening[order_id] = (now, process)
+        mine = self._opening[order_id] = (seconds(attempt.lease_until) if attempt.lease_until else now, process)
         try:
             return await self._call("open_page", lambda: self.ledger.open(order_id, request))
         finally:
@@ -167,7 +166,6 @@ class SimulatedGateway:
             return await answer
         finally:
             limit.cancel()
-            self.said(f"{name} answered")
 
     def _pause(self) -> float:
         slow = self.random.random() < self.weather.slow
