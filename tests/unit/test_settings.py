@@ -99,3 +99,16 @@ def test_a_value_that_cannot_be_is_named(name: str, value: str) -> None:
 
 def test_everything_wrong_is_named_at_once() -> None:
     assert len(problems(PAYMENTS_MODE="x", MIDTRANS_CONFIRM="y", MIDTRANS_THREADS="z")) == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "100001"])
+def test_a_limit_of_calls_is_a_whole_number(value: str) -> None:
+    assert "MIDTRANS_CALLS_IN_FLIGHT" in " ".join(problems(MIDTRANS_CALLS_IN_FLIGHT=value))
+    assert "MIDTRANS_CALLS_PER_SECOND" in " ".join(problems(MIDTRANS_CALLS_PER_SECOND=value))
+
+
+def test_metrics_are_on_until_they_are_turned_off() -> None:
+    assert Settings.read(PRODUCTION).metrics
+    assert not Settings.read({**PRODUCTION, "PAYMENTS_METRICS": "off"}).metrics
+    assert problems(PAYMENTS_METRICS="perhaps") == ["PAYMENTS_METRICS is true or false"]
+    assert "hush" not in repr(Settings.read({**PRODUCTION, "PAYMENTS_METRICS_TOKEN": "hush"}))
