@@ -1,6 +1,7 @@
 """Many at once on few rows, by processes and tasks, on both databases: nothing lost, nothing twice, no deadlock."""
 
 import asyncio
+import itertools
 import random
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -104,6 +105,57 @@ async def test_no_update_is_lost_when_processes_and_tasks_write_the_same_payment
     if not shop.store.is_sqlite:
         assert stale > 0, "the writes did conflict"
     print(f"{acknowledged} conflicting writes, {processes} processes x {tasks} tasks: {stale} stale, {unknown} unknown")
+
+
+# ── one payment is one line of versions (E1) ──────────────────────────────────────────────────────────────────────────
+@attrs.frozen
+class Look:
+    """A version somebody was answered with; `began` and `ended` are ticks of one counter."""
+
+    began: int
+    ended: int
+    version: int
+
+
+async def test_what_one_client_was_answered_no_later_question_goes_behind(shop: SqlShop) -> None:
+    """E1: eight clients on one payment; whoever asks after an answer sees that version, or a later one."""
+    histories = size(1_000, usually=5)
+    dice = random.Random(17)  # noqa: S311 - a test repeats
+    for number in range(histories):
+        payment_id, token = await shop.opened(f"o-{number}")
+        transaction = shop.gateway.buyer_tries(token, Signal.PENDING, method="card")
+        looks: list[Look] = []
+        ticks = itertools.count()
+
+        async def client(
+            payment_id: str = payment_id,
+            transaction: str = transaction,
+            looks: list[Look] = looks,
+            ticks: "itertools.count[int]" = ticks,
+        ) -> None:
+            for _ in range(3):
+                deed, began = dice.randrange(4), next(ticks)
+                if deed == 0:
+                    shop.gateway.becomes(transaction, dice.choice([Signal.PENDING, Signal.CAPTURED, Signal.SETTLED]))
+                    await shop.service.receive.accept([shop.understood(transaction)])
+                elif deed == 1:
+                    await shop.service.refresh(payment_id)
+                elif deed == 2:
+                    await shop.errands.do(shop.service.perform)
+                version = (await shop.payment(payment_id)).version
+                looks.append(Look(began, next(ticks), version))
+
+        await asyncio.gather(*(client() for _ in range(8)))
+        backwards = [(a, b) for a in looks for b in looks if a.ended < b.began and a.version > b.version]
+        assert backwards == []
+        async with shop.store.reading() as uow:
+            sequences = [e.sequence for e in await uow.payments.history(payment_id, after=0, limit=1_000)]
+            versions = await uow.connection.scalars(
+                text("SELECT version FROM history WHERE payment_id = :id ORDER BY version"), {"id": payment_id}
+            )
+            assert [*versions] == list(range(1, (await shop.payment(payment_id)).version + 1))
+        assert sequences == list(range(1, len(sequences) + 1))
+    print(f"{histories} histories of eight clients: no answer went behind an earlier one")
 
 
 # ── the hot row (E3) ──────────────────────────────────────────────────────────────────────────────────────────────────

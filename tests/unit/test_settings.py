@@ -156,3 +156,16 @@ def test_doctor_says_how_the_gateways_stand(environment: dict[str, str], level: 
     findings = _of_the_gateways(Settings.read(environment))
     assert any(finding.level == level and what in finding.what for finding in findings), findings
     assert not any("sk_live_" + "x" in finding.what or "whsec_one" in finding.what for finding in findings)
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "100001"])
+def test_a_limit_of_calls_is_a_whole_number(value: str) -> None:
+    assert "MIDTRANS_CALLS_IN_FLIGHT" in " ".join(problems(MIDTRANS_CALLS_IN_FLIGHT=value))
+    assert "MIDTRANS_CALLS_PER_SECOND" in " ".join(problems(MIDTRANS_CALLS_PER_SECOND=value))
+
+
+def test_metrics_are_on_until_they_are_turned_off() -> None:
+    assert Settings.read(PRODUCTION).metrics
+    assert not Settings.read({**PRODUCTION, "PAYMENTS_METRICS": "off"}).metrics
+    assert problems(PAYMENTS_METRICS="perhaps") == ["PAYMENTS_METRICS is true or false"]
+    assert "hush" not in repr(Settings.read({**PRODUCTION, "PAYMENTS_METRICS_TOKEN": "hush"}))
