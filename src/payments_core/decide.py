@@ -220,7 +220,7 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
     if charge is None:
         return True
     if not isinstance(hint.meaning, Signal):
-        return False
+        return refund_news(payment, hint)
     if charge.cancel_asked and hint.meaning is Signal.CANCELLED and charge.left_minor <= 0:
         return False  # the void we asked for: a refund of the whole, the charge stays captured
     rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)

@@ -136,7 +136,7 @@ class PageClosing(Enum):
     GONE = "gone"
     """Cancelled now or before, or unknown: nobody can choose a method any more."""
     IN_PROGRESS = "in_progress"
-    """A transaction is under way on it."""
+    """A transaction is under way on it, or the gateway cannot say that it is over."""
 
 
 class Gateway(Protocol):

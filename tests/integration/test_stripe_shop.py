@@ -323,6 +323,23 @@ async def test_a_refund_heard_of_before_its_payment_is_found_later(shop: StripeS
     assert shop.status == "refunded"
 
 
+async def test_a_refund_the_answer_does_not_show_yet_is_asked_about_again(shop: StripeShop) -> None:
+    """It came before its payment was known to be paid, and the list it was looked for in was a moment behind."""
+    session_id = await shop.opened()
+    intent_id = shop.double.buyer(session_id, "action")
+    await shop.hear_all()
+    shop.double._paid(shop.double.intents[intent_id])
+    refund_id = shop.double.refunded_in_dashboard(intent_id, 10_000_000)
+    behind = shop.double.refunds.pop(refund_id)
+    await shop.hear(shop.double.event("refund.created"))
+    assert shop.status == "success", "the question about it found the payment"
+    (kept,) = (kept for kept in shop.store.inbox.rows.values() if kept.verdict is Verdict.WAITING)
+    assert kept.check_at is not None
+    shop.double.refunds[refund_id] = behind
+    await shop.service.sweep.ask.charge_now(shop.payment, intent_id)
+    assert shop.status == "refunded"
+
+
 # ── disputes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_a_dispute_is_a_case_and_its_money_is_gone_until_it_is_won(shop: StripeShop) -> None:
     intent_id = await paid(shop)
