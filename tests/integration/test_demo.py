@@ -106,6 +106,35 @@ def test_the_printed_calls_take_an_order_to_paid(demo: Demo, shell: str) -> None
     assert (after["available"], after["reserved"]) == (int(str(before["available"])) - 2, before["reserved"])
 
 
+@pytest.mark.parametrize("provider", ["stripe", "manual"])
+def test_the_other_gateways_of_the_demo_pay_an_order_too(demo: Demo, provider: str) -> None:
+    """Stripe's simulator notifies, and an operator confirms a transfer, with nothing but what the demo made."""
+    settings = demo.environment
+    customer, order_id = token("budi", secret=settings["PAYMENTS_JWT_SECRET"]), f"demo-{provider}"
+    service = {"payments_role": "service", "scope": "orders:write"}
+    shop = token("shop", secret=settings["PAYMENTS_JWT_SECRET"], **service)
+    sku = str(httpx.get(f"{demo.url}/shop/demo.json").raise_for_status().json()["catalogue"][0]["sku"])
+    order = {
+        "customer": {"id": "budi", "name": "Budi", "email": "budi@example.com"},
+        "currency": "IDR",
+        "items": [{"sku": sku, "name": "Something", "price": "50000", "quantity": 1}],
+    }
+    address = f"{demo.url}/api/orders/{order_id}"
+    httpx.put(address, json=order, headers={"Authorization": f"Bearer {shop}"}).raise_for_status()
+    buyer = {"Authorization": f"Bearer {customer}"}
+    page = (
+        httpx.post(f"{address}/pay/", json={"provider": provider}, headers=buyer, timeout=60).raise_for_status().json()
+    )
+    if provider == "stripe":
+        lever = f"{settings['STRIPE_API_URL']}/_sim/pay"
+        httpx.post(lever, json={"order_id": page["provider_order_id"]}).raise_for_status()
+    else:
+        said = ("confirm-transfer", page["provider_order_id"], "50000", "--bank-reference", "B1")
+        assert payments(*said, environment=settings, cwd=demo.folder).returncode == 0
+    status = httpx.get(f"{address}/payment-status/?wait=25", headers=buyer, timeout=60).raise_for_status().json()
+    assert (status["status"], status["provider"]) == ("success", provider)
+
+
 def test_it_prints_where_everything_is(demo: Demo) -> None:
     for path in ("/shop", "/console", "/docs"):
         assert f"{demo.url}{path}" in demo.said

@@ -10,6 +10,7 @@ import attrs
 import httpx
 import pytest
 
+from harness.clock import HOUR_S, sweep_later
 from harness.product import Product, running_product, token, until
 from payments_core.errors import MalformedNotification
 from payments_core.identity import read_provider_order_id
@@ -286,6 +287,19 @@ def test_money_for_a_cancelled_order_is_a_case_and_its_return_is_by_hand(shop: P
         return [case["kind"] for case in told["cases"] if case["open"]]
 
     until(lambda: "return_by_hand" in kinds(), what="the case return_by_hand")
+
+
+@processes
+def test_a_page_nobody_pays_is_over_by_our_clock_and_money_after_it_is_late(shop: Product):
+    """Nobody else ends it: we say that it is over, and say so provably, since only a confirmation could pay."""
+    order_id, page = clicked(shop)
+    sweep_later(shop, 25 * HOUR_S)
+    shop.settled(order_id, "expired")
+    assert "is over" in shown(shop, page)
+    told = shop.call("GET", f"/api/payments/{page['payment_id']}", as_=shop.shop).json()
+    assert [(one["state"], one["closing"]) for one in told["attempts"]] == [("dead", "expired")]
+    late = say(shop, page, booking="late 2").json()
+    assert late["status"] == "success", "there is stock left, so the order is taken up again"
 
 
 @processes

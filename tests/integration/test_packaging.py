@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 OURS = {
     "payments_core",
     "payments_core_app",
+    "payments_core_manual",
     "payments_core_memory",
     "payments_core_midtrans",
     "payments_core_simulator",

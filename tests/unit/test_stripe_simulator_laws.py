@@ -109,6 +109,8 @@ def test_money_adds_up_after_anything(words: list[str], manual: bool, shown: boo
             given_back = sum(one.amount for one in ledger.books.owned(Refund, charge.id) if one.counts)
             assert given_back == charge.amount_refunded <= charge.amount_captured
             assert charge.amount_captured + charge.amount_released <= AMOUNT
+            gone = sum(one.amount for one in ledger.books.owned(Dispute, charge.id) if one.withdrawn)
+            assert given_back + gone <= charge.amount_captured, "nobody takes more than there is"
     assert page.status != "open" or all(one.status != "succeeded" for one in ledger.books.all(Intent))
 
 

@@ -71,12 +71,14 @@ class Bank(Buyer):
         charge = self._charge_of(intent)
         if charge.disputed:
             raise Refusal(Why.NONSENSE, "the charge is disputed already")
+        if not 0 < (amount or charge.left) <= charge.left:
+            raise Refusal(Why.NONSENSE, f"amount: {charge.left} of the charge is left to dispute")
         disputed = Dispute(
             self.books.new_id("du_"),
             charge.id,
             intent.id,
             now,
-            charge.amount_captured if amount is None else amount,
+            charge.left if amount is None else amount,
             charge.currency,
             "general" if inquiry else "fraudulent",
             "warning_needs_response" if inquiry else "needs_response",

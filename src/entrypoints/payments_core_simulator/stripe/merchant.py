@@ -12,6 +12,7 @@ from .moves import Moves
 from .values import (
     Charge,
     Coupon,
+    Dispute,
     Intent,
     Metadata,
     News,
@@ -108,7 +109,7 @@ class Merchant(Moves):
                 "payment_intent_unexpected_state",
             )
         charge = self._charge_of(intent)
-        if charge.disputed:
+        if any(one.is_fought for one in self.books.owned(Dispute, charge.id)):
             raise ApiRefusal.state(
                 f"Charge {charge.id} has been charged back; cannot issue a refund.", "charge_disputed"
             )

@@ -179,6 +179,11 @@ class Dispute:
     status: str
     withdrawn: bool = False
 
+    @property
+    def is_fought(self) -> bool:
+        """Tell whether the money is at stake or lost: not asked about only, and not won."""
+        return self.status != "won" and not self.status.startswith("warning")
+
 
 @attrs.frozen
 class Coupon:
