@@ -1,7 +1,8 @@
-"""`make mutation`: mutmut over the core, with two things added (ADR 0013).
+"""`make mutation`: mutmut over the core, with three things changed (ADR 0013).
 
 - *Properties are mutated too.* mutmut leaves every decorated function alone, and half of what this core says about a
   payment is properties: `has_money`, `is_payable`, `left_minor`.
+- *Texts are left alone.* A string with a blank in it is read by a person, and a test that repeats it says nothing.
 - *Tests are collected once.* mutmut starts pytest anew for each mutant; here the mutant is a fork of a process that has
   collected already, and asks the tests first that killed its neighbours.
 """
@@ -21,6 +22,7 @@ from _pytest.config import _prepareconfig
 from mutmut import __main__ as mutmut
 from mutmut.configuration import config
 from mutmut.mutation import file_mutation, trampoline
+from mutmut.mutation.mutators import operator_string
 from mutmut.runners.harness import PytestRunner
 from mutmut.utils.file_utils import change_cwd
 from mutmut.utils.format_utils import mangled_name_from_mutant_name
@@ -58,6 +60,19 @@ def mutate_properties() -> None:
 
     file_mutation.MutationVisitor._skip_node_and_children = skip_all_but_properties  # type: ignore[method-assign]
     file_mutation.function_trampoline_arrangement = arrange_under_the_decorator
+
+
+def leave_texts_alone() -> None:
+    """From here on a string is mutated when it is a word, as codes, keys and states are."""
+
+    def words(node: cst.BaseString) -> Iterable[cst.BaseString]:
+        is_text = isinstance(node, cst.SimpleString) and " " in node.value
+        return () if is_text else operator_string(node)
+
+    file_mutation.mutation_operators = [
+        (kind, words if operator is operator_string else operator)
+        for kind, operator in file_mutation.mutation_operators
+    ]
 
 
 class Collected:
@@ -133,5 +148,6 @@ def by_what_they_killed(function: str, tests: Iterable[str]) -> list[str]:
 
 if __name__ == "__main__":
     mutate_properties()
+    leave_texts_alone()
     isolation.PytestRunner = CollectOnce  # type: ignore[misc]
     mutmut.cli()

@@ -18,6 +18,8 @@ CORE = Path("src/payments_core")
 HEAD = Path(__file__).with_name("mutation_report.md")
 """What a person wrote: the head of the page, and after it the reasons, each with the survivors it is about."""
 REASON = re.compile(r"^\*\*(?P<title>.+?)\*\*(?P<text>.*?)\n(?P<patterns>(?:    .+\n)+)", re.MULTILINE)
+KILLED = ("killed", "timeout")
+"""A mutant that runs without end is stopped, which is noticed too."""
 MOST = 8
 """More of one kind than a reader wants to see."""
 
@@ -60,16 +62,16 @@ def mutants() -> Iterator[Mutant]:
 
 def table(found: list[Mutant]) -> Iterator[str]:
     """A row a file, and the sum; tests are asked for what the types let through."""
-    yield "| File | Mutants | Refused by types | Killed by tests | Survived | Killed of the rest | Of all |"
+    yield "| File | Mutants | Refused by types | Killed by tests | Survived | Not tried | Killed of those tried |"
     yield "|---|---|---|---|---|---|---|"
     files = sorted({mutant.file for mutant in found})
     for name, group in [*((f, [m for m in found if m.file == f]) for f in files), ("**all**", found)]:
         count = Counter(mutant.status for mutant in group)
-        types, killed = count["caught by type check"], count["killed"] + count["timeout"]
-        survived = len(group) - types - killed
-        of_tests = 100 * killed / (killed + survived) if killed + survived else 100.0
-        of_all = 100 * (killed + types) / len(group)
-        yield f"| {name} | {len(group)} | {types} | {killed} | {survived} | {of_tests:.1f} % | {of_all:.1f} % |"
+        types, untried = count["caught by type check"], count["not checked"]
+        killed = sum(count[status] for status in KILLED)
+        tried = len(group) - types - untried
+        score = f"{100 * killed / tried:.1f} %" if tried else ""
+        yield f"| {name} | {len(group)} | {types} | {killed} | {tried - killed} | {untried} | {score} |"
 
 
 def page(found: list[Mutant]) -> Iterator[str]:
@@ -77,7 +79,7 @@ def page(found: list[Mutant]) -> Iterator[str]:
     written = HEAD.read_text()
     yield written[: written.index("**")].rstrip()
     yield from ("", *table(found), "", "## Why the others live", "")
-    left = [m for m in found if m.status not in ("killed", "timeout", "caught by type check")]
+    left = [m for m in found if m.status not in (*KILLED, "caught by type check", "not checked")]
     for reason in REASON.finditer(written):
         patterns = [line.strip() for line in reason["patterns"].splitlines()]
         told = [
@@ -86,8 +88,8 @@ def page(found: list[Mutant]) -> Iterator[str]:
         left = [m for m in left if m not in told]
         if told:
             yield from (f"**{reason['title']}** ({len(told)}){reason['text']}", "", *listed(told), "")
-    yield f"**Nobody has looked yet** ({len(left)})."
-    yield from ("", *listed(left, len(left)))
+    if left:
+        yield from (f"**Rules no test states yet** ({len(left)}).", "", *listed(left, len(left)))
 
 
 def listed(group: list[Mutant], most: int = MOST) -> Iterator[str]:

@@ -6,9 +6,12 @@ import attrs
 import pytest
 
 from payments_core import Confirm, GatewayTraits, Policy, Signal
-from payments_core.errors import Conflict
-from payments_core.payment import AttemptState, CloseReason
+from payments_core.consequences import begin_closing
+from payments_core.errors import Conflict, GatewayTimeout
+from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
+from payments_core.payment import AttemptState, ChargeDue, CloseReason
 from payments_core.use_cases.operate import CancelOrder
+from payments_core_memory import MemoryGateway
 from unit.world import World
 
 
@@ -315,3 +318,106 @@ async def test_a_failed_order_is_given_up_at_its_deadline(world: World) -> None:
     await world.pass_time(timedelta(hours=25))
     assert world.status.value == "expired"
     assert world.stock == 10
+
+
+# ── one step of closing ───────────────────────────────────────────────────────────────────────────────────────────────
+async def test_what_we_ask_to_be_cancelled_is_stored_before_it_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ending that we caused is never taken for one that happened."""
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    await world.hear(transaction)
+    stored: list[bool] = []
+    cancel_at_the_gateway = type(world.gateway)._cancel
+
+    def noting(self: MemoryGateway, transaction_id: str) -> None:
+        stored.extend(charge.cancel_asked for charge in world.payment.charges)
+        cancel_at_the_gateway(self, transaction_id)
+
+    monkeypatch.setattr(type(world.gateway), "_cancel", noting)
+    await cancel(world)
+    assert stored == [True]
+    assert world.payment.charges[0].cancel_asked
+
+
+@pytest.mark.parametrize("checks", [0, len(RETRY_SCHEDULE) - 1, len(RETRY_SCHEDULE), 9])
+async def test_a_charge_that_stays_alive_is_cancelled_again_later_each_time(
+    world: World, monkeypatch: pytest.MonkeyPatch, checks: int
+) -> None:
+    await world.opened()
+    other = world.tries(Signal.PENDING)
+    await world.hear(other)
+    monkeypatch.setattr(type(world.gateway), "_cancel", lambda *_: None)
+    await world.hear(world.tries(Signal.SETTLED))
+    stubborn = next(charge for charge in world.payment.charges if charge.transaction_id == other)
+    tried = world.payment.with_charge(attrs.evolve(stubborn, checks=checks))
+    world.store.payments.rows[tried.payment_id] = tried
+    await world.service.perform.closing.charge(tried.payment_id, other)
+    again = next(charge for charge in world.payment.charges if charge.transaction_id == other)
+    pause = RETRY_SCHEDULE[min(checks, len(RETRY_SCHEDULE) - 1)]
+    assert (again.check_at, again.checks) == (world.clock.now() + pause, checks + 1)
+    assert again.due is ChargeDue.CANCEL
+
+
+async def test_a_charge_that_is_over_or_not_there_is_not_cancelled(world: World) -> None:
+    await world.opened()
+    paid = world.tries(Signal.SETTLED)
+    await world.hear(paid)
+    closing = world.service.perform.closing
+    for payment_id, transaction_id in ((world.payment.payment_id, paid), (world.payment.payment_id, "t"), ("p", "t")):
+        assert await closing.charge(payment_id, transaction_id) is None
+    assert "cancel" not in world.gateway.calls
+
+
+async def test_a_page_that_is_open_or_whose_create_is_in_flight_is_not_closed(world: World) -> None:
+    """A create in flight could bring the page to life after we had seen it dead."""
+    await world.opened()
+    closing = world.service.perform.closing
+    assert await closing.page(world.payment.payment_id, 1) is None
+    assert await closing.page("nobody", 1) is None
+    now = world.clock.now()
+    page = begin_closing(world.payment.attempt(1), CloseReason.EXPIRED, "deadline", now)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(
+        attrs.evolve(page, lease_until=now + timedelta(seconds=1))
+    )
+    assert await closing.page(world.payment.payment_id, 1) is None
+    assert "close" not in world.gateway.calls
+    world.clock.move(timedelta(seconds=1))
+    closed = await closing.page(world.payment.payment_id, 1)
+    assert closed is not None
+    assert closed.attempt(1).proof == "closed"
+
+
+async def test_every_step_of_closing_is_the_cores_deed(world: World) -> None:
+    await world.opened()
+    world.gateway.unreachable = True
+    await cancel(world)
+    world.gateway.unreachable = False
+    await cancel(world)
+    actors = [change.actor for change in world.store.payments.saves[world.payment.payment_id]]
+    assert actors[-1] == "core"
+    assert set(actors) == {"customer:alice", "gateway:memory", "service:shop", "core"}
+
+
+async def test_a_page_whose_create_was_never_answered_is_created_once_more_to_be_closed(world: World) -> None:
+    """Only with a token can it be cancelled."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    assert await cancel(world)
+    assert world.gateway.calls == ["open", "open", "close", "read"]
+    page = world.payment.attempt(1)
+    assert (page.state, page.proof, page.token is not None) == (AttemptState.DEAD, "closed", True)
+
+
+async def test_with_too_little_time_left_no_page_is_created_to_be_closed(world: World) -> None:
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    world.clock.at = world.payment.attempt(1).ends_at - PAGE_LEFT_MIN + timedelta(seconds=1)
+    assert not await cancel(world)
+    assert world.gateway.calls == ["open", "read"]
+    assert world.payment.attempt(1).state is AttemptState.CLOSING

@@ -8,6 +8,7 @@ import pytest
 from payments_core import Confirm, GatewayTraits, Signal
 from payments_core.decide import Verdict
 from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
+from payments_core.limits import CLOSE_ROUNDS_MAX
 from payments_core.observations import Observation, Unknown
 from payments_core.pages import PageWish
 from payments_core.payment import Attempt, AttemptState, ChargeDue
@@ -70,6 +71,30 @@ async def test_a_page_with_a_transaction_of_an_unknown_state_is_not_dead() -> No
     assert world.stock == 8, "still reserved"
     await world.pass_time(timedelta(hours=6))
     assert world.cases == ["outcome_unknown"], "in the end somebody looks"
+
+
+async def test_a_try_of_an_unknown_state_behind_a_newer_one_keeps_its_page_too() -> None:
+    """An order id shows one transaction; the older try is asked about by its own id."""
+    world, gateway = odd_world()
+    await world.opened()
+    older = world.tries(Signal.PENDING)
+    await world.hear(older)
+    await world.hear(world.tries(Signal.DENIED))
+    gateway.unknown.add(older)
+    gateway.ends_anything = True
+    await world.pass_time(DAY)
+    assert world.payment.attempt(1).state is AttemptState.CLOSING
+    await world.pass_time(timedelta(hours=6))
+    assert world.cases == ["outcome_unknown"]
+
+
+async def test_one_step_of_closing_looks_a_few_times_and_no_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the gateway says is in progress may take it days."""
+    await world.opened()
+    monkeypatch.setattr(MemoryGateway, "_close", lambda *_: PageClosing.IN_PROGRESS)
+    await world.service.operate.cancel(world.payment.payment_id, actor="operator:olivia")
+    assert world.gateway.calls.count("close") == CLOSE_ROUNDS_MAX
+    assert world.payment.attempt(1).state is AttemptState.CLOSING
 
 
 async def test_a_lost_page_with_a_transaction_of_an_unknown_state_is_not_followed_by_another() -> None:

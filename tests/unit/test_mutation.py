@@ -26,6 +26,9 @@ class Charge:
 
     async def later(self, by: int) -> int:
         return self.taken + by
+
+    def say(self) -> list[str]:
+        return ["word", "a text"]
 '''
 
 ASKS = f"""
@@ -33,6 +36,7 @@ import sys
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import mutation
 mutation.mutate_properties()
+mutation.leave_texts_alone()
 from mutmut.mutation.file_mutation import mutate_file_contents
 made = mutate_file_contents("charge.py", {CODE!r})
 print(sorted(made.mutant_names), file=sys.stderr)
@@ -47,10 +51,14 @@ def asked(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_properties_and_coroutines_are_mutated_and_each_mutant_is_found_when_it_is_asked_for() -> None:
+def test_properties_coroutines_and_words_are_mutated_and_texts_are_not() -> None:
     made = asked(ASKS)
     names = ast.literal_eval(made.stderr)
-    assert names == ["xǁChargeǁlater__mutmut_1", "xǁChargeǁleft__mutmut_1"]
+    assert names == [
+        "xǁChargeǁlater__mutmut_1",
+        "xǁChargeǁleft__mutmut_1",
+        *(f"xǁChargeǁsay__mutmut_{n}" for n in (1, 2)),
+    ]
     look = "import asyncio; charge = Charge(7, 2); print(charge.left, asyncio.run(charge.later(2)))"
     program = f"__name__ = 'charge'\n{made.stdout}\n{look}\n"
     assert asked(program).stdout.split() == ["5", "9"]

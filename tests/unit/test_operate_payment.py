@@ -129,6 +129,10 @@ async def test_a_capture_nobody_can_tell_of_becomes_a_case(world: World) -> None
     await world.pass_time(timedelta(hours=1))
     assert world.cases == ["outcome_unknown"]
     assert world.status.value == "authorized", "never failed by time alone"
+    events = world.store.payments.events[world.payment.payment_id]
+    assert [(e.actor, e.data["asked"], e.data["by"]) for e in events if e.type.value == "case.opened"] == [
+        ("core", "capture", BY)
+    ]
 
 
 # ── review ────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,8 @@ from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.payment import CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
 from payments_core.states import ChargeState
+from payments_core_memory import MemoryGateway
+from unit.values import PAID
 from unit.world import IDR, World, rupiah
 
 PRICE = 100_000
@@ -441,3 +443,13 @@ async def test_an_amount_the_gateway_cannot_say_is_refused_before_anything_is_st
         await refund(world, 30_000)
     assert world.payment.refunds == ()
     assert (await refund(world)).state is RefundState.CONFIRMED, "without an amount there is nothing to say"
+
+
+async def test_money_goes_back_through_the_gateway_that_took_it(world: World) -> None:
+    """A later page may have been opened at another."""
+    other = MemoryGateway(name="other")
+    returning = attrs.evolve(world.service.refund, gateways={"midtrans": world.gateway, "other": other})
+    second = attrs.evolve(PAID.attempt(1), number=2, provider="other", provider_order_id="second")
+    both = PAID.with_attempt(second)
+    assert returning._gateway_of(both, "tx") is world.gateway
+    assert returning._gateway_of(both, None) is other
