@@ -8,7 +8,6 @@ from collections import Counter
 from unit.simulation.run import Outcome, replay_command, simulate
 
 
-
 def main() -> int:
     """0 when every world was good."""
     parser = argparse.ArgumentParser(prog="simulation", description=__doc__)
@@ -41,7 +40,8 @@ def _run(first: int, seeds: int) -> int:
         if sys.stderr.isatty() and seed % 100 == 0:
             print(f"\r{seed - first} of {seeds}", end="", file=sys.stderr)
     cpu_s = time.process_time() - began
-    print(f"{seeds} seeds from {first}: {failed} failed, {steps} steps, {days:.0f} days of made-up time, {cpu_s:.0f} s of CPU")
+    lived = f"{steps} steps, {days:.0f} days of made-up time, {cpu_s:.0f} s of CPU"
+    print(f"{seeds} seeds from {first}: {failed} failed, {lived}")
     print("payments ended: " + ", ".join(f"{name} {count}" for name, count in ends.most_common()))
     return int(failed > 0)
 

@@ -29,26 +29,23 @@ Plant = Callable[[pytest.MonkeyPatch], Parts | None]
 
 @attrs.frozen
 class Bug:
-    """One planted bug; `first` is a seed that found it once, where the search may begin."""
+    """One planted bug."""
 
     name: str
     plant: Plant
-    first: int
 
 
 BUGS: list[Bug] = []
 
 
-def bug(first: int = 0) -> Callable[[Plant], Plant]:
-    def add(plant: Plant) -> Plant:
-        BUGS.append(Bug(plant.__name__, plant, first))
-        return plant
-
-    return add
+def bug(plant: Plant) -> Plant:
+    """Adds it to the list."""
+    BUGS.append(Bug(plant.__name__, plant))
+    return plant
 
 
 # ── the store and its transactions ────────────────────────────────────────────────────────────────────────────────────
-@bug()
+@bug
 def no_version_check_and_no_lock(_patch: pytest.MonkeyPatch) -> Parts:
     """UPDATE without `WHERE version = ?`, SELECT without FOR UPDATE."""
 
@@ -69,7 +66,7 @@ def no_version_check_and_no_lock(_patch: pytest.MonkeyPatch) -> Parts:
     return Parts(store=Store)
 
 
-@bug()
+@bug
 def no_dedupe(_patch: pytest.MonkeyPatch) -> Parts:
     """Every delivery is taken for the first."""
 
@@ -84,7 +81,7 @@ def no_dedupe(_patch: pytest.MonkeyPatch) -> Parts:
     return Parts(store=Store)
 
 
-@bug()
+@bug
 def stock_released_twice(patch: pytest.MonkeyPatch) -> Parts:
     """Units go back whenever an order is given up, whatever became of them before."""
 
@@ -112,7 +109,7 @@ def stock_released_twice(patch: pytest.MonkeyPatch) -> Parts:
     return Parts(store=Store)
 
 
-@bug()
+@bug
 def answered_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     """2xx first, then the database: fast, and wrong when the process dies."""
     submit = Batcher.submit
@@ -128,7 +125,7 @@ async def _hushed(work: Any) -> None:
         await work
 
 
-@bug()
+@bug
 def errand_done_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     """The refund is sent while the row that asks for it is not durable yet."""
     plan_refund = return_money.plan_refund
@@ -148,7 +145,7 @@ def errand_done_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(return_money.ReturnMoney, "__call__", call)
 
 
-@bug()
+@bug
 def lease_ignored(patch: pytest.MonkeyPatch) -> None:
     """A click does not look whether somebody is opening the page right now."""
     plan = pages._plan_on_page
@@ -160,20 +157,20 @@ def lease_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 # ── hints and readings ────────────────────────────────────────────────────────────────────────────────────────────────
-@bug()
+@bug
 def last_message_wins(patch: pytest.MonkeyPatch) -> None:
     """Whatever is said is believed, as a tutorial does."""
     patch.setattr(decide, "hint_rule", lambda _state, signal, _confirm: Move(ChargeState(signal.value)))
 
 
-@bug()
+@bug
 def repeated_waiting_hint_dropped(patch: pytest.MonkeyPatch) -> None:
     """Heard before, so it is done with; and a hint a reading was behind is not asked about again."""
     patch.setattr(receive_notification, "_LOOKED_AT_AGAIN", frozenset[Any]())
     patch.setattr(apply_reading, "_ask_again", lambda kept, _now, **_: attrs.evolve(kept, check_at=None))
 
 
-@bug()
+@bug
 def question_in_flight_joined(patch: pytest.MonkeyPatch) -> None:
     """An answer serves every waiting hint, also those that came after the question had left."""
     answer = apply_reading._answer_hints
@@ -185,13 +182,13 @@ def question_in_flight_joined(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply_reading, "still_wants", lambda *_: False)
 
 
-@bug()
+@bug
 def recheck_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A surprising answer is not asked about once more after the lag."""
     patch.setattr(decide, "_recheck", lambda charge, _at: charge)
 
 
-@bug()
+@bug
 def hint_not_asked_again_within_the_lag(patch: pytest.MonkeyPatch) -> None:
     """The first answer that does not bear a hint out refutes it."""
 
@@ -201,9 +198,10 @@ def hint_not_asked_again_within_the_lag(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply_reading, "_ask_again", at_once)
 
 
-@bug()
+@bug
 def refunds_added_up_instead_of_totals(patch: pytest.MonkeyPatch) -> None:
     """A total is taken for an increment."""
+
     def adding(charge: Charge, message: Observation) -> int:
         return charge.refunded_minor + (message.refunded.amount_minor if message.refunded else 0)
 
@@ -211,7 +209,7 @@ def refunds_added_up_instead_of_totals(patch: pytest.MonkeyPatch) -> None:
 
 
 # ── time-outs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-@bug()
+@bug
 def refund_failed_on_a_time_out(patch: pytest.MonkeyPatch) -> None:
     """No answer is taken for a no."""
 
@@ -221,7 +219,7 @@ def refund_failed_on_a_time_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(return_money, "refund_unanswered", failed)
 
 
-@bug()
+@bug
 def page_failed_on_a_time_out(patch: pytest.MonkeyPatch) -> None:
     """No answer to a create or to a close is taken for a dead page."""
 
@@ -231,7 +229,7 @@ def page_failed_on_a_time_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(close, "try_closing_again", dead)
 
 
-@bug()
+@bug
 def refund_under_a_new_key_after_a_lost_answer(patch: pytest.MonkeyPatch) -> None:
     """Each try is a request of its own to the gateway."""
 
@@ -246,7 +244,7 @@ def refund_under_a_new_key_after_a_lost_answer(patch: pytest.MonkeyPatch) -> Non
     patch.setattr(return_money, "refund_unanswered", renewed)
 
 
-@bug()
+@bug
 def page_proved_dead_by_404_alone(patch: pytest.MonkeyPatch) -> None:
     """The status call knows nothing of the order id, so there is no page."""
 
@@ -259,7 +257,7 @@ def page_proved_dead_by_404_alone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(close, "proof_of_death", proof)
 
 
-@bug()
+@bug
 def page_dead_by_our_clock(patch: pytest.MonkeyPatch) -> None:
     """At its deadline a page is simply over."""
 
@@ -274,7 +272,7 @@ def page_dead_by_our_clock(patch: pytest.MonkeyPatch) -> None:
 
 
 # ── what follows from money ───────────────────────────────────────────────────────────────────────────────────────────
-@bug()
+@bug
 def decline_kills_the_page(patch: pytest.MonkeyPatch) -> None:
     """A declined card ends the page, and the order with it."""
     follow = decide.follow
@@ -288,19 +286,19 @@ def decline_kills_the_page(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "follow", killing)
 
 
-@bug()
+@bug
 def reversal_leaves_the_order_paid(patch: pytest.MonkeyPatch) -> None:
     """K is not cleared."""
     patch.setattr(consequences, "_let_go_of_reversed", lambda payment, _now: payment)
 
 
-@bug()
+@bug
 def late_money_kept_silently(patch: pytest.MonkeyPatch) -> None:
     """What comes after the end is recorded, and nobody is called."""
     patch.setattr(saving, "late_charge", lambda _payment: None)
 
 
-@bug()
+@bug
 def surplus_money_kept_silently(patch: pytest.MonkeyPatch) -> None:
     """A second payment beside the first is recorded, and nobody is called."""
 
@@ -310,13 +308,13 @@ def surplus_money_kept_silently(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(consequences, "open_case", silent)
 
 
-@bug()
+@bug
 def others_left_alive_beside_a_paid_order(patch: pytest.MonkeyPatch) -> None:
     """A virtual account shown earlier can still be paid."""
     patch.setattr(consequences, "_stop_the_others", lambda payment, _now: payment)
 
 
-@bug()
+@bug
 def refund_not_bounded_by_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
     """Only what was confirmed counts against what is left."""
 
@@ -328,7 +326,7 @@ def refund_not_bounded_by_what_is_under_way(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(returns, "refundable", generous)
 
 
-@bug()
+@bug
 def repeated_refund_request_sent_again(patch: pytest.MonkeyPatch) -> None:
     """The same request makes a second refund."""
     plan = return_money.plan_refund

@@ -1,4 +1,4 @@
-"""What must hold at every commit, and what must be true once everything is quiet; the gateway's ledger is the oracle."""
+"""What must hold at every commit, and once everything is quiet; the gateway's ledger is the oracle."""
 
 from collections import Counter
 
@@ -14,7 +14,6 @@ from payments_core.returns import refundable
 from payments_core.states import ENDED, MONEY, CaseKind, ChargeState, Signal
 from payments_core.status import PaymentStatus, order_status, status
 from unit.simulation.ledger import Transaction
-from unit.simulation.network import seconds
 from unit.simulation.workload import Workload
 
 __all__ = ["Checks"]
@@ -86,7 +85,11 @@ class Checks:
         self._must(consumed <= 1 + released, "stock consumed twice")
         self._must(released <= count[FactType.STOCK_RESERVED], "stock released twice for one reservation")
         for fact, sign, total in (
-            (FactType.PAYMENT_REFUNDED, FactType.PAYMENT_REFUND_RETURNED, sum(c.refunded_minor for c in payment.charges)),
+            (
+                FactType.PAYMENT_REFUNDED,
+                FactType.PAYMENT_REFUND_RETURNED,
+                sum(c.refunded_minor for c in payment.charges),
+            ),
             (FactType.PAYMENT_CHARGED_BACK, None, sum(c.charged_back_minor for c in payment.charges)),
         ):
             told = sum(
@@ -212,10 +215,10 @@ class Checks:
         for key, _, _ in truth.refunds:
             self._must(payment.refund(key) is not None, f"money went back under {key}, which is not known here")
         if last in MONEY:
-            self._must(charge.captured_minor == truth.minor, f"{name}: captured {charge.captured_minor}, not {truth.minor}")
-            by_hand = any(
-                c.kind is CaseKind.RETURN_BY_HAND and c.transaction_id == name for c in payment.cases
+            self._must(
+                charge.captured_minor == truth.minor, f"{name}: captured {charge.captured_minor}, not {truth.minor}"
             )
+            by_hand = any(c.kind is CaseKind.RETURN_BY_HAND and c.transaction_id == name for c in payment.cases)
             back = (charge.refunded_minor, charge.charged_back_minor)
             fits = back == (truth.refunded(), truth.charged_back) or by_hand
             self._must(fits, f"{name}: back {back} here, {(truth.refunded(), truth.charged_back)} at the gateway")
@@ -262,5 +265,3 @@ class Checks:
 def _minor(major: object) -> int:
     whole, _, cents = str(major).partition(".")
     return int(whole) * 100 + int((cents + "00")[:2])
-
-

@@ -18,8 +18,8 @@ from payments_core.ports import (
     PageRefused,
     PageReply,
     PageTaken,
-    Refused,
     RefundReply,
+    Refused,
     Waiting,
 )
 from payments_core.states import Signal

@@ -98,9 +98,9 @@ class SimulatedGateway:
             raise ValueError("a request is stored before it is sent")
         order_id, now, process = attempt.provider_order_id, asyncio.get_running_loop().time(), PROCESS.get()
         earlier = self._opening.get(order_id)
-        if earlier is not None and self.leases_hold and attempt.state is not AttemptState.CLOSING:
-            if now < earlier[0] and (earlier[1] is None or earlier[1].alive):
-                self.ledger.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
+        held = earlier is not None and now < earlier[0] and (earlier[1] is None or earlier[1].alive)
+        if held and self.leases_hold and attempt.state is not AttemptState.CLOSING:
+            self.ledger.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
         mine = self._opening[order_id] = (seconds(attempt.lease_until) if attempt.lease_until else now, process)
         try:
             return await self._call("open_page", lambda: self.ledger.open(order_id, request))
@@ -195,7 +195,9 @@ def fields_of(transaction: Transaction, snapshot: Snapshot) -> dict[str, Any]:
 def observe(fields: Mapping[str, Any]) -> Observation:
     """The same in our words."""
     word, method = fields["status"], fields["method"]
-    refunds = (RefundReport(key, Money.of(minor, _CURRENCY), RefundNews(news)) for key, minor, news in fields["refunds"])
+    refunds = (
+        RefundReport(key, Money.of(minor, _CURRENCY), RefundNews(news)) for key, minor, news in fields["refunds"]
+    )
     return Observation(
         provider=PROVIDER,
         provider_order_id=fields["order_id"],

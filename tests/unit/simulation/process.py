@@ -129,7 +129,7 @@ class Process:
                 result = await work()
             except (PaymentsError, asyncio.CancelledError) as error:
                 outcome: tuple[Any, Any] = (reply.set_exception, error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a complaint
                 self.broken(error)
                 outcome = (reply.set_exception, error)
             else:
@@ -167,7 +167,7 @@ class Process:
                 pause = 0.01 if report.total >= SWEEP_BATCH_MAX else 1.0
             except StorageError:
                 pause = _AFTER_TROUBLE_S
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a complaint
                 self.broken(error)
             await asyncio.sleep(pause)
             await self._until_due()

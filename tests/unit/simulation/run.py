@@ -40,7 +40,9 @@ def replay_command(seed: int | str) -> str:
     return f"make simulation SEED={seed}"
 
 
-def simulate(seed: int | str, parts: Parts | None = None, *, prepare: Callable[[Workload], None] | None = None) -> Outcome:
+def simulate(
+    seed: int | str, parts: Parts | None = None, *, prepare: Callable[[Workload], None] | None = None
+) -> Outcome:
     """The world of this seed lived through, and checked at every commit and at its end."""
     work = Workload(seed, parts)
     world = work.world
@@ -50,7 +52,7 @@ def simulate(seed: int | str, parts: Parts | None = None, *, prepare: Callable[[
     with quiet_logs(world.complain):
         try:
             work.begin()
-            end = world.actor(_until_quiet(work, checks))
+            end = world.actor(_until_quiet(work))
             world.run_until(lambda: end.done() or bool(world.complaints))
             if not world.complaints:
                 end.result()
@@ -71,12 +73,12 @@ def simulate(seed: int | str, parts: Parts | None = None, *, prepare: Callable[[
     return outcome
 
 
-async def _until_quiet(work: Workload, checks: Checks) -> None:
+async def _until_quiet(work: Workload) -> None:
     await asyncio.sleep(work.plan.lasts_s)
     work.calm_down()
     await asyncio.sleep(_QUIET_AFTER_S)
     work.tell_the_rest()
     until = work.world.loop.time() + _END_AFTER_S
     await asyncio.sleep(_LOOK_EVERY_S)
-    while not work.is_quiet and work.world.loop.time() < until:
+    while not work.is_quiet and work.world.loop.time() < until:  # noqa: ASYNC110 - made-up time costs nothing
         await asyncio.sleep(_LOOK_EVERY_S)

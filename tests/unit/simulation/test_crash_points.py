@@ -7,6 +7,8 @@ The points are enumerated by running: point n stops the process before its n-th 
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -15,11 +17,13 @@ from payments_core.money import Money
 from payments_core.pages import PageWish
 from payments_core.policy import LatePayment
 from payments_core.states import Signal
-from unit.simulation.crash_points import Path, Stage, crash_points, undisturbed
+from unit.simulation.crash_points import Deed, Path, Stage, crash_points, undisturbed
 from unit.simulation.network import PROVIDER, fields_of, sign
+from unit.simulation.process import Process
 from unit.simulation.world import IDR, quiet_logs
 
 WISH = PageWish(provider=PROVIDER)
+Ask = Callable[[Process], Awaitable[Any]]
 
 
 # ── what people and the gateway do ────────────────────────────────────────────────────────────────────────────────────
@@ -36,7 +40,7 @@ def nothing(_stage: Stage) -> None:
     """The sweep alone finishes it."""
 
 
-def tried(word: Signal, method: str = "bank_transfer"):
+def tried(word: Signal, method: str = "bank_transfer") -> Deed:
     """A buyer tried to pay, and nobody was told."""
 
     def deed(stage: Stage) -> None:
@@ -59,7 +63,7 @@ def _body(fields: object) -> bytes:
     return json.dumps(fields).encode()
 
 
-def both(*deeds):
+def both(*deeds: Deed) -> Deed:
     def deed(stage: Stage) -> None:
         for one in deeds:
             one(stage)
@@ -70,8 +74,8 @@ def both(*deeds):
     return deed
 
 
-def _may_be_refused(work):
-    async def ask(process):
+def _may_be_refused(work: Ask) -> Ask:
+    async def ask(process: Process) -> None:
         try:
             await work(process)
         except PaymentsError:
@@ -105,11 +109,11 @@ def cancel_order(stage: Stage) -> None:
     stage.run(_may_be_refused(lambda p: p.service.cancel_order("o1", actor="shop")))
 
 
-def hours_pass(hours: float):
+def hours_pass(hours: float) -> Deed:
     def deed(stage: Stage) -> None:
         async def wait() -> None:
             until = stage.world.loop.time() + hours * 3600
-            while stage.process.alive and stage.world.loop.time() < until:
+            while stage.process.alive and stage.world.loop.time() < until:  # noqa: ASYNC110 - made-up time
                 await asyncio.sleep(1)
 
         stage.world.run(wait())
@@ -123,15 +127,38 @@ PATHS = (
     Path("create", before=nothing, path=click, again=click_again),
     Path("notification", before=both(click, tried(Signal.SETTLED)), path=told, again=told),
     Path("notification of a decline", before=both(click, tried(Signal.DENIED)), path=told, again=told),
-    Path("notification found by the sweep", before=click, path=both(tried(Signal.PENDING), told), again=nothing, sweeping=True),
+    Path(
+        "notification found by the sweep",
+        before=click,
+        path=both(tried(Signal.PENDING), told),
+        again=nothing,
+        sweeping=True,
+    ),
     Path("refund", before=PAID, path=refund, again=refund),
     Path("void", before=both(click, tried(Signal.CAPTURED, "card"), told), path=void, again=void),
     Path("capture", before=both(click, tried(Signal.AUTHORIZED, "card"), told), path=capture, again=capture),
     Path("approve", before=both(click, tried(Signal.CHALLENGED, "card"), told), path=approve, again=approve),
-    Path("cancellation of the order", before=both(click, tried(Signal.PENDING), told), path=cancel_order, again=cancel_order),
-    Path("closing at the deadline", before=both(click, tried(Signal.PENDING), told), path=hours_pass(1.1), again=nothing, sweeping=True),
-    Path("surplus payment", before=both(PAID, tried(Signal.SETTLED)), path=told, again=told, late=LatePayment.REOPEN_OR_REFUND),
-)  # fmt: skip
+    Path(
+        "cancellation of the order",
+        before=both(click, tried(Signal.PENDING), told),
+        path=cancel_order,
+        again=cancel_order,
+    ),
+    Path(
+        "closing at the deadline",
+        before=both(click, tried(Signal.PENDING), told),
+        path=hours_pass(1.1),
+        again=nothing,
+        sweeping=True,
+    ),
+    Path(
+        "surplus payment",
+        before=both(PAID, tried(Signal.SETTLED)),
+        path=told,
+        again=told,
+        late=LatePayment.REOPEN_OR_REFUND,
+    ),
+)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name)

@@ -14,17 +14,11 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`first` only says where the search begins; what is found there is looked for anew, and on from there if need be."""
+    """The search begins at the first seed; the same seeds without the bug are good, which `test_simulation.py` says."""
     parts = bug.plant(monkeypatch)
-    for seed in (*range(bug.first, SEEDS_MAX), *range(bug.first)):
+    for seed in range(SEEDS_MAX):
         outcome = simulate(seed, parts)
         if not outcome.is_good:
             print(f"{bug.name}: seed {seed}, {outcome.complaints[0]}")
             return
     pytest.fail(f"{bug.name} was not found in {SEEDS_MAX} seeds")
-
-
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
-def test_without_the_bug_the_same_seed_is_good(bug: Bug) -> None:
-    """Otherwise something else was found."""
-    assert simulate(bug.first).is_good

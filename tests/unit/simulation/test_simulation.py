@@ -1,4 +1,4 @@
-"""The real use cases in a thousand made-up worlds, each drawn from a seed; `make simulation SEEDS=…` lives through more."""
+"""The real use cases in a thousand made-up worlds, each drawn from a seed; `make simulation` lives through more."""
 
 import os
 import subprocess

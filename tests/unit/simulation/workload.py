@@ -24,7 +24,7 @@ from unit.simulation.process import ConnectionLost, Process
 from unit.simulation.store import Mood
 from unit.simulation.world import IDR, Parts, World
 
-__all__ = ["Workload", "draw_plan", "Plan"]
+__all__ = ["Plan", "Workload", "draw_plan"]
 
 _TROUBLES = (
     "crash", "drop", "repeat", "delay", "lose", "refuse", "slow", "lag", "outage", "database", "stall", "skew", "forge",
@@ -288,7 +288,9 @@ class Workload:
                 return
             deed = self.random.choice(self.plan.deeds)
             if deed == "cancel" and self.random.random() < 0.3:
-                await self._ask(lambda p: p.service.cancel_order(order, actor="shop") if p.service.cancel_order else _nothing())
+                await self._ask(
+                    lambda p: p.service.cancel_order(order, actor="shop") if p.service.cancel_order else _nothing()
+                )
             elif payment is not None:
                 await self._operate(deed, payment)
 
@@ -323,11 +325,12 @@ class Workload:
     @property
     def is_quiet(self) -> bool:
         """Nothing is due, and nothing at the gateway will change by itself."""
-        alive = any(t.now.word in (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED) for t in self.world.ledger.transactions.values())
+        alive = any(
+            t.now.word in (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED)
+            for t in self.world.ledger.transactions.values()
+        )
         return self.world.store.next_due() is None and not alive
 
 
 async def _nothing() -> None:
     """The shop keeps its orders elsewhere."""
-
-

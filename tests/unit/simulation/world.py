@@ -45,7 +45,9 @@ class Parts:
 class World:
     """Everything there is; actors of the outside are tasks in it that belong to no process."""
 
-    def __init__(self, random: Random | None, policy: Policy, traits: GatewayTraits, parts: Parts | None = None) -> None:
+    def __init__(
+        self, random: Random | None, policy: Policy, traits: GatewayTraits, parts: Parts | None = None
+    ) -> None:
         self.parts = parts or Parts()
         self.random = random or Random(0)
         self.policy = policy
@@ -151,12 +153,14 @@ class World:
     def _transaction_changed(self, transaction: Transaction) -> None:
         now = transaction.now
         back = f", back {now.refunds} {now.charged_back}" if now.refunds or now.charged_back else ""
-        self.say(f"gateway: {transaction.transaction_id} on {transaction.order_id} is {now.word.value} {now.minor}{back}")
+        self.say(
+            f"gateway: {transaction.transaction_id} on {transaction.order_id} is {now.word.value} {now.minor}{back}"
+        )
         for hear in self.on_transaction:
             hear(transaction)
 
     def _committed(self, changed: dict[str, tuple[Payment | None, Payment]]) -> None:
-        for payment_id, (before, after) in changed.items():
+        for before, after in changed.values():
             if before is None or before.version != after.version:
                 pages = ",".join(f"{a.number}{a.state.value}" for a in after.attempts)
                 charges = ",".join(f"{c.transaction_id}={c.state.value}" for c in after.charges)
