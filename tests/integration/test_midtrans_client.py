@@ -254,6 +254,59 @@ async def test_a_server_that_drips_is_given_up(server: Scripted, gateway: Midtra
         stop.set()
 
 
+async def test_a_server_that_drips_its_headers_gives_the_thread_back(
+    server: Scripted, gateway: MidtransGateway
+) -> None:
+    """Each byte is another read, so only a deadline over all of them frees the thread it would hold for ever."""
+    stop, let_go = threading.Event(), threading.Semaphore(0)
+
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        try:
+            while not stop.wait(0.05):
+                handler.wfile.write(b"x")
+        except ConnectionError:
+            let_go.release()  # the client closed: nobody waits for this answer any more
+
+    server.answer = drip
+    try:
+        results = await asyncio.gather(*(gateway.read(f"o-{n}") for n in range(2)), return_exceptions=True)
+        assert all(isinstance(result, GatewayTimeout) for result in results)
+        for _ in results:
+            assert await asyncio.to_thread(let_go.acquire, timeout=30), "both threads are free again"
+    finally:
+        stop.set()
+    server.answer = says(404, '{"status_code": "404"}')
+    assert await gateway.read("o") is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Encoding: gzip\r\n\r\nnot gzip!",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100_000 + b"\r\n\r\n{}",
+        b"not even HTTP\r\n\r\n",
+        b"",
+    ],
+    ids=["cut in the body", "not gzip", "not chunks", "an endless header", "another protocol", "nothing"],
+)
+async def test_an_answer_that_breaks_off_is_no_answer(
+    server: Scripted, gateway: MidtransGateway, attempt: Attempt, answer: bytes
+) -> None:
+    """What happened is unknown, and said in our words: another error would pass for a bug of ours and answer 500."""
+
+    def breaks_off(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(answer)
+        handler.close_connection = True
+
+    server.answer = breaks_off
+    with pytest.raises(GatewayUnavailable) as unknown:
+        await gateway.open_page(attempt)
+    assert_no_secret(unknown.value)
+
+
 async def test_more_calls_than_threads_wait_no_longer_than_the_time_out(
     server: Scripted, gateway: MidtransGateway
 ) -> None:

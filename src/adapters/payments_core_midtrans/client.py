@@ -12,7 +12,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from http.cookiejar import DefaultCookiePolicy
-from time import monotonic
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -20,9 +19,10 @@ import attrs
 import midtransclient
 import midtransclient.error_midtrans
 import requests
-from requests.adapters import HTTPAdapter
+import urllib3.exceptions
 
 from payments_core.errors import GatewayTimeout, GatewayUnavailable
+from payments_core_midtrans.deadline import bounded_adapter
 from payments_core_midtrans.settings import MidtransSettings
 
 __all__ = ["ApiRefusal", "MidtransClient"]
@@ -74,25 +74,21 @@ class _BoundedHttp:
         self._session = requests.Session()
         self._session.trust_env = False  # a ~/.netrc must not replace our key
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # threads share no state
-        adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0)
+        adapter = bounded_adapter(connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
 
     def request(self, method: str, url: str, **given: Any) -> _HttpAnswer:
-        until = monotonic() + self._timeout_s
         connect_s = min(_CONNECT_S_MAX, self._timeout_s)
         given.update(timeout=(connect_s, self._timeout_s), allow_redirects=False, stream=True)
         with self._session.request(method, url, **given) as response:
             if response.is_redirect:
                 raise GatewayUnavailable("the answer is a redirect")
             body = b""
-            # `read1` gives what has come, so a peer that drips is looked at with every drop.
             while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
                 body += chunk
                 if len(body) > _ANSWER_BYTES_MAX:
                     raise GatewayUnavailable(f"the answer is longer than {_ANSWER_BYTES_MAX} bytes")
-                if monotonic() > until:
-                    raise GatewayTimeout("the answer came too slowly")
             return _HttpAnswer(response.status_code, body)
 
     def close(self) -> None:
@@ -178,9 +174,10 @@ def _translated(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return call()
     except midtransclient.error_midtrans.MidtransAPIError as error:
         raise _refusal(error) from None
-    except requests.exceptions.Timeout:
+    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
         raise GatewayTimeout("Midtrans did not answer in time") from None
-    except requests.exceptions.RequestException as error:
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        # The body is read below `requests`, which would otherwise have given these errors names of its own.
         raise GatewayUnavailable(f"Midtrans could not be reached: {type(error).__name__}") from None
     except (midtransclient.error_midtrans.JSONDecodeError, AttributeError, TypeError, ValueError, RecursionError):
         # JSON that is odd (a list, a null or a word for status_code) breaks the library in these ways.
