@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 _LOOK_EVERY_S = 1.0
 _AFTER_TROUBLE_S = 5.0
 _FORGET_EVERY_S = 600.0
+_DRAIN_S = 5.0
+"""A batch whose gateway hangs takes longer than anybody waits for a process to end; its rows come due again."""
 
 
 def several_at_once(
@@ -80,9 +82,22 @@ class SweepLoop:
             await self._housekeeping.forget(self._sweep.desk.clock.now())
             self._forget_at = monotonic() + _FORGET_EVERY_S
 
+    async def run_until_stopped(self) -> None:
+        """Sweep until stopped, and end soon after."""
+        running = asyncio.create_task(self.run())
+        await self._stop.wait()
+        await self.drain(running)
+
     def stop(self) -> None:
         """The loop ends after the batch it is at."""
         self._stop.set()
+
+    async def drain(self, running: "asyncio.Task[None]") -> None:
+        """The batch at hand is finished, or its time was over."""
+        self.stop()
+        await asyncio.wait([running], timeout=_DRAIN_S)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def count(report: SweepReport) -> None:

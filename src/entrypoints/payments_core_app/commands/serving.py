@@ -119,7 +119,7 @@ async def _sweep_until_stopped(container: Container) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         running.add_signal_handler(name, loop.stop)
     click.echo("payments worker: sweeping; stop it with Ctrl-C", err=True)
-    await loop.run()
+    await loop.run_until_stopped()
     await background.drain()
 
 

@@ -13,6 +13,7 @@ from litestar.openapi.spec import Components, License, SecurityScheme
 from payments_core_app.batcher import Batcher
 from payments_core_app.container import Container
 from payments_core_app.http.auth import Guards
+from payments_core_app.http.closing import Closing
 from payments_core_app.http.errors import handlers
 from payments_core_app.http.health import health_routes
 from payments_core_app.http.history import history_routes
@@ -42,12 +43,12 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
     settings, service = container.settings(), container.service()
     guards = Guards(container.verifier(), container.store())
     idempotency = Idempotency(container.idempotency(), container.clock())
-    batcher = Batcher(service.receive.accept)
+    batcher, closing = Batcher(service.receive.accept), Closing()
     api = Router(
         path="/api",
         route_handlers=[
             *order_routes(container, guards, idempotency),
-            *payment_routes(container, guards, idempotency),
+            *payment_routes(container, guards, idempotency, closing),
             *operation_routes(container, guards, idempotency),
             *history_routes(container.store(), guards),
             *webhook_routes(service.receive, batcher),
@@ -59,7 +60,7 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
         middleware=[RequestMiddleware()],
         request_class=Call,
         request_max_body_size=_BODY_BYTES_MAX,
-        lifespan=[_lifespan(container, batcher, sweep=sweep)],
+        lifespan=[_lifespan(container, batcher, closing, sweep=sweep)],
         openapi_config=_openapi(),
         logging_config=None,
     )
@@ -79,7 +80,7 @@ def _openapi() -> OpenAPIConfig:
 
 
 def _lifespan(
-    container: Container, batcher: Batcher, *, sweep: bool
+    container: Container, batcher: Batcher, closing: Closing, *, sweep: bool
 ) -> Callable[[Litestar], AbstractAsyncContextManager[None]]:
     """Errands and the sweep live as long as the application; what was taken in is finished before it ends."""
 
@@ -90,13 +91,12 @@ def _lifespan(
         loop = SweepLoop(service.sweep, _SWEEP_AT_ONCE, container.housekeeping())
         sweeping = asyncio.create_task(loop.run()) if sweep else None
         try:
-            yield
+            with closing.told_by_signals():
+                yield
         finally:
             loop.stop()
             await batcher.drain()
-            await background.drain()
-            if sweeping is not None:
-                await sweeping
+            await asyncio.gather(background.drain(), *([loop.drain(sweeping)] if sweeping is not None else []))
             await _close(container)
 
     return lifespan

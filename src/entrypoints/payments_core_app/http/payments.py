@@ -1,5 +1,6 @@
 """Routes of paying: the click, the status."""
 
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from payments_core_app.container import Container
 from payments_core_app.http.answers import PAGE_PROBLEMS, PROBLEMS, success
 from payments_core_app.http.auth import SECURITY, Guards, caller_of, customer_id_of
 from payments_core_app.http.bodies import PayAnswer, PayBody, StatusAnswer, pay_answer, status_answer
+from payments_core_app.http.closing import Closing
 from payments_core_app.http.idempotency import Idempotency, Key
 from payments_core_app.http.requests import Call
 from payments_core_app.settings import Settings
@@ -29,7 +31,9 @@ Seen = Annotated[
 ]
 
 
-def payment_routes(container: Container, guards: Guards, idempotency: Idempotency) -> list[HTTPRouteHandler]:
+def payment_routes(
+    container: Container, guards: Guards, idempotency: Idempotency, closing: Closing
+) -> list[HTTPRouteHandler]:
     """`pay` and `payment-status`."""
     service, settings = container.service(), container.settings()
     shared: dict[str, Any] = {"security": SECURITY, "tags": ["payments"]}
@@ -61,8 +65,8 @@ def payment_routes(container: Container, guards: Guards, idempotency: Idempotenc
         **shared,
     )
     async def payment_status(request: Call, order_id: str, wait: Wait = 0, seen: Seen = None) -> StatusAnswer:
-        customer_id = customer_id_of(caller_of(request))
-        return status_answer(await service.status(order_id, customer_id=customer_id, wait_s=wait, seen=seen))
+        read = partial(service.status, order_id, customer_id=customer_id_of(caller_of(request)), seen=seen)
+        return status_answer(await closing.wait(partial(read, wait_s=wait), read))
 
     return [pay, payment_status]
 

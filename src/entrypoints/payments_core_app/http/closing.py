@@ -1,0 +1,70 @@
+"""A server that was asked to stop answers those who only wait for news, instead of making the restart wait for them.
+
+A long poll may take a minute, and a server that is asked to stop is killed after twenty seconds: whoever still waited
+then would get an error for a question that has an answer.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TypeVar
+
+__all__ = ["Closing"]
+
+Answer = TypeVar("Answer")
+
+
+class Closing:
+    """Whether this process was asked to stop, and who waits meanwhile."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._waiting: set[asyncio.Timeout] = set()
+
+    @contextmanager
+    def told_by_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT are heard, and then handled as they were before."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # a server inside another program: signals are not its own
+            return
+        loop = asyncio.get_running_loop()
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        def heard(number: int, frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(self.ask)
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+
+        for number in before:
+            signal.signal(number, heard)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def ask(self) -> None:
+        """Everybody who waits is answered now, and nobody waits any more."""
+        self._asked = True
+        for waiting in self._waiting:
+            waiting.reschedule(asyncio.get_running_loop().time())
+
+    async def wait(self, news: Callable[[], Awaitable[Answer]], at_once: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What `news` waits for, or, when the process is asked to stop, what there is `at_once`."""
+        if self._asked:
+            return await at_once()
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                self._waiting.add(patience)
+                return await news()
+        except TimeoutError:
+            if not patience.expired():
+                raise
+            return await at_once()
+        finally:
+            self._waiting.discard(patience)
