@@ -43,7 +43,7 @@ def payments(*arguments: str, environment: Mapping[str, str], cwd: Path) -> "sub
     """A `payments` command, run to its end."""
     return subprocess.run(
         [sys.executable, "-m", "payments_core_app", *arguments],
-        env=_clean(environment),
+        env=clean_environment(environment),
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -52,7 +52,7 @@ def payments(*arguments: str, environment: Mapping[str, str], cwd: Path) -> "sub
     )
 
 
-def _clean(environment: Mapping[str, str]) -> dict[str, str]:
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     ours = ("PAYMENTS_", "MIDTRANS_", "STRIPE_", "FRONTEND_URL")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, **environment}
@@ -102,6 +102,7 @@ class Product:
     simulator: RunningSimulator
     folder: Path
     servers: list[Server] = attrs.field(factory=list)
+    workers: list[Server] = attrs.field(factory=list)
     client: httpx.Client = attrs.field(factory=new_client)
 
     @property
@@ -113,22 +114,32 @@ class Product:
     def serve(self, *options: str, **overrides: str) -> Server:
         """Another server on the same database, when it is ready."""
         port = free_port()
-        log = self.folder / f"serve-{port}.log"
+        server = self._begin(f"http://127.0.0.1:{port}", "serve", "--port", str(port), *options, **overrides)
+        self.servers.append(server)
+        process = server.process
+        until(lambda: process.poll() is not None or self._answers(server), seconds=_READY_S, what="the server")
+        assert process.poll() is None, server.log.read_text()
+        return server
+
+    def work(self, **overrides: str) -> Server:
+        """A `payments worker` on the same database; it begins by itself. No call goes to it."""
+        worker = self._begin("", "worker", **overrides)
+        self.workers.append(worker)
+        return worker
+
+    def _begin(self, url: str, *arguments: str, **overrides: str) -> Server:
+        log = self.folder / f"{arguments[0]}-{len(self.servers) + len(self.workers)}-{secrets.token_hex(3)}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "payments_core_app", "serve", "--port", str(port), *options],
-                env=_clean({**self.environment, **overrides}),
+                [sys.executable, "-m", "payments_core_app", *arguments],
+                env=clean_environment({**self.environment, **overrides}),
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
-        server = Server(f"http://127.0.0.1:{port}", process, log)
-        self.servers.append(server)
-        until(lambda: process.poll() is not None or self._answers(server), seconds=_READY_S, what="the server")
-        assert process.poll() is None, log.read_text()
-        return server
+        return Server(url, process, log)
 
     def _answers(self, server: Server) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -213,7 +224,7 @@ class Product:
     def close(self) -> None:
         """Every process has ended."""
         self.client.close()
-        for server in self.servers:
+        for server in [*self.servers, *self.workers]:
             server.stop()
 
 
