@@ -7,7 +7,12 @@ STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration laws check lint types imports snippets format docs build lock clean
+PAYMENTS ?= 200
+KILLS ?= 20
+DATABASE ?= postgresql
+SEED ?= 1
+
+.PHONY: help setup run test test-unit test-integration laws chaos check lint types imports snippets format docs build lock clean
 
 help: ## Print every target with a sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -46,6 +51,9 @@ test-integration: setup ## Run the tests that start databases, processes and ser
 
 laws: setup ## Run the laws alone, and show how many interleavings were explored.
 	@$(BIN)/python -m pytest tests/unit/laws -s
+
+chaos: setup ## Kill processes while orders are paid, and compare ledgers: make chaos PAYMENTS=200 KILLS=20 DATABASE=postgresql SEED=1.
+	@PYTHONPATH=tests $(BIN)/python -m chaos --payments $(PAYMENTS) --kills $(KILLS) --database $(DATABASE) --seed $(SEED)
 
 check: lint types imports snippets ## Run what CI runs beside the tests: ruff, mypy, import rules, docs snippets.
 

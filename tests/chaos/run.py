@@ -1,0 +1,149 @@
+"""A run: a storm of orders, faults and kills; then quiet, until both sides say the same; then the verdict."""
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import httpx
+
+from chaos.books import Ledger, Stored, read_database
+from chaos.check import disagreements, log_findings, unended, violations
+from chaos.client import Client
+from chaos.nemesis import Nemesis, Progress
+from chaos.people import Deed, People
+from chaos.plan import ENDING_RATE, SKUS, STOCK, Plan
+from chaos.report import Outcome
+from chaos.stories import BY_NAME
+from chaos.system import System, running_system
+from harness.clock import lasting_token
+
+__all__ = ["run"]
+
+_LOOK_EVERY_S = 1.0
+
+
+async def run(plan: Plan, folder: Path) -> Outcome:
+    """What the run came to; `violations` is empty when nothing went wrong."""
+    outcome = Outcome(plan)
+    async with running_system(plan, folder) as system, httpx.AsyncClient(trust_env=False) as http:
+        client = Client(system, random.Random(f"client:{plan.seed}"), http)  # noqa: S311 - a replayable chance
+        await _stock(client)
+        begun = time.monotonic()
+        outcome.deeds, outcome.kills = await _storm(system, client)
+        outcome.storm_s = time.monotonic() - begun
+        outcome.faults = _faults_that_fired(system)
+        system.simulator.control("faults", {"delivery": {"speed_up": 3000}})
+        await _quiet(system, outcome)
+        await _judge(system, client, outcome)
+    return outcome
+
+
+async def _stock(client: Client) -> None:
+    shop = lasting_token("shop", payments_role="service", scope="orders:write")
+    for sku in SKUS:
+        answer = await client.insist("PUT", f"/api/stock/{sku}", as_=shop, json={"available": STOCK})
+        answer.raise_for_status()
+
+
+async def _storm(system: System, client: Client) -> tuple[dict[str, Deed], Counter[str]]:
+    """Every story is over and every kill was made."""
+    plan = system.plan
+    system.simulator.control("faults", plan.faults())
+    progress = Progress(plan.payments, plan.kills, time.monotonic() + plan.minutes * 60)
+    nemesis = Nemesis(system, progress)
+    everybody = [People.meet(client, story, number, plan.seed) for number, story in enumerate(plan.stories())]
+    places = asyncio.Semaphore(plan.clients)
+
+    deeds: dict[str, Deed] = {}
+
+    async def one(number: int, people: People) -> None:
+        async with places:
+            if not await progress.load_is_due(number, plan.clients):
+                return
+            deeds[people.deed.order_id] = people.deed
+            await people.live(BY_NAME[people.deed.story])
+        await progress.an_order_ended()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(nemesis.rage())
+        telling = group.create_task(_tell(progress))
+        lives = [group.create_task(one(number, people)) for number, people in enumerate(everybody)]
+        await asyncio.gather(*lives)
+        telling.cancel()
+    return deeds, nemesis.kills
+
+
+async def _tell(progress: Progress) -> None:
+    """A line now and then, for whoever waits."""
+    while True:
+        await asyncio.sleep(10)
+        _say(f"{progress.ended} of {progress.orders} orders, {progress.killed} of {progress.kills} kills")
+
+
+def _faults_that_fired(system: System) -> Counter[str]:
+    told = system.simulator.view("faults")
+    fired: Counter[str] = Counter()
+    for rule, times in zip(told["faults"], told["fired"], strict=True):
+        fired[rule["kind"]] += times
+    return fired
+
+
+async def _quiet(system: System, outcome: Outcome) -> None:
+    """Nothing fails any more: first money and notifications come together, then every order ends."""
+    since = system.clock.now()
+
+    async def apart() -> list[str]:
+        stored, ledger = await _look(system)
+        found = disagreements(stored, ledger)
+        outcome.together.append((system.clock.now() - since, len(found)))
+        if outcome.together[-1][0] > 120:
+            system.clock.set_rate(ENDING_RATE)  # what is left waits for a step of minutes or hours
+        return found
+
+    async def not_over() -> list[str]:
+        stored, ledger = await _look(system)
+        return unended(stored, outcome.deeds) + disagreements(stored, ledger)
+
+    await _until_none(apart, system.plan.patience_s)
+    system.clock.set_rate(ENDING_RATE)
+    await _until_none(not_over, system.plan.patience_s)
+    outcome.ended_s = system.clock.now() - since
+
+
+async def _until_none(look: Callable[[], Awaitable[list[str]]], patience_s: float) -> None:
+    """Nothing is left, or patience is; what is left then is found by the verdict."""
+    until, told_at = time.monotonic() + patience_s, time.monotonic()
+    while (found := await look()) and time.monotonic() < until:
+        if time.monotonic() - told_at > 10:
+            told_at = time.monotonic()
+            _say(f"{len(found)} left, such as {found[0]}")
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _look(system: System) -> tuple[Stored, Ledger]:
+    view = await asyncio.to_thread(system.simulator.view, "ledger")
+    return await read_database(system.database.url), Ledger.read(view)
+
+
+async def _judge(system: System, client: Client, outcome: Outcome) -> None:
+    outcome.stored, outcome.ledger = await _look(system)
+    outcome.requests, outcome.answers, outcome.receipts = client.counts, system.office.answers, system.office.receipts
+    done = await asyncio.to_thread(system.command, "verify")
+    outcome.verify = (done.stdout.strip().splitlines() or [done.stderr[-300:]])[-1]
+    logs = [(path.name, path.read_text(errors="replace")) for path in sorted(system.folder.glob("*.log"))]
+    outcome.violations = [
+        *violations(outcome.stored, outcome.ledger, outcome.deeds, outcome.receipts),
+        *(f"NOT ENDED {what}" for what in unended(outcome.stored, outcome.deeds)),
+        *(f"DIED ALONE {what}" for what in system.died_alone),
+        *(f"BUG {what}" for what in client.bugs),
+        *log_findings(logs),
+        *([] if done.returncode == 0 else [f"VERIFY {outcome.verify}"]),
+    ]
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"chaos: {what}\n")
