@@ -210,7 +210,7 @@ def _unprivileged() -> dict[str, Any]:
 
 
 async def _can_write(ports: list[int]) -> bool:
-    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+    with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError):
         connection = await asyncpg.connect(
             user="postgres", database="postgres", host=["127.0.0.1"] * len(ports), port=ports,
             target_session_attrs="read-write", timeout=5,
