@@ -59,7 +59,8 @@ class Plan:
         chance = random.Random(f"kills:{self.seed}")  # noqa: S311 - as above
         if self.database == "sqlite":  # the database is a library inside the one process
             return ["api"] * self.kills
-        return chance.choices(["api", "worker", "database"], [40, 25, 35], k=self.kills)
+        weights = [25, 15, 60] if self.database == "patroni" else [40, 25, 35]
+        return chance.choices(["api", "worker", "database"], weights, k=self.kills)
 
     def faults(self) -> dict[str, Any]:
         """What the simulator does wrong meanwhile."""

@@ -133,6 +133,10 @@ async def running_system(plan: Plan, folder: Path) -> AsyncIterator[System]:
 def _database(plan: Plan, folder: Path, stack: contextlib.ExitStack) -> Database:
     if plan.database == "sqlite":
         return Sqlite(f"sqlite+aiosqlite:///{folder / 'payments.sqlite3'}")
+    if plan.database == "patroni":
+        from chaos.patroni import Patroni
+
+        return stack.enter_context(Patroni.running(folder / "patroni"))
     return stack.enter_context(Postgres.running(folder / "postgres"))
 
 
