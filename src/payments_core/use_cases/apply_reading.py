@@ -106,7 +106,8 @@ class AskGateway:
         now = self.desk.clock.now()
         about = reading.transaction_id or (reading.answer.transaction_id if reading.answer else None)
         async with self.desk.store.transaction() as uow:
-            waiting = await uow.inbox.waiting(payment_id, about) if about is not None else []
+            hints = await uow.inbox.waiting([payment_id]) if about is not None else []
+            waiting = [kept for kept in hints if kept.notification.transaction_id == about]
             before = (await uow.payments.lock([payment_id])).get(payment_id)
             if before is None:
                 return None

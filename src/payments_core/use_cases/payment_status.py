@@ -6,7 +6,6 @@ import attrs
 
 from payments_core.errors import NotFound
 from payments_core.money import Money
-from payments_core.orders import Order
 from payments_core.payment import Attempt, AttemptState, Decline, Payment
 from payments_core.ports import Clock, Store
 from payments_core.status import PaymentStatus, status
@@ -89,9 +88,10 @@ class ReadStatus:
         """
         until = self.clock.now().timestamp() + wait_s
         while True:
-            order, payment = await self._load(order_id)
-            if order is None or customer_id not in (None, order.customer.id):
+            found = await self.store.find(order_id)
+            if found is None or customer_id not in (None, found.customer_id):
                 raise NotFound(f"no order {order_id}", code="order_not_found")
+            payment = found.payment
             if payment is None:
                 raise NotFound(f"order {order_id} has no payment yet", code="no_payment")
             seen_enough = status(payment) not in _UNDECIDED if seen is None else payment.version != seen
@@ -99,10 +99,3 @@ class ReadStatus:
             if seen_enough or left_s <= 0:
                 return view(payment, self.clock.now())
             await self.clock.sleep(min(_LOOK_EVERY_S, left_s))
-
-    async def _load(self, order_id: str) -> tuple[Order | None, Payment | None]:
-        async with self.store.reading() as uow:
-            order = await uow.orders.get(order_id)
-            if order is None or order.payment_id is None:
-                return order, None
-            return order, (await uow.payments.load([order.payment_id])).get(order.payment_id)
