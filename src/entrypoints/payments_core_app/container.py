@@ -22,7 +22,7 @@ from payments_core_sqlalchemy.idempotency import SqlIdempotency
 
 __all__ = ["Container", "make_gateways"]
 
-_ERRANDS_AT_ONCE = 64
+_ERRANDS_AT_ONCE = 256
 
 
 def make_gateways(settings: Settings) -> Mapping[str, Gateway]:

@@ -256,7 +256,7 @@ def _timeout(reader: "_Reader") -> timedelta:
 
 
 def _threads(reader: "_Reader") -> int:
-    threads = reader.number("MIDTRANS_THREADS", 32.0, lambda n: n)
+    threads = reader.number("MIDTRANS_THREADS", 256.0, lambda n: n)
     if not threads.is_integer() or threads > _THREADS_MAX:
         reader.problem(f"MIDTRANS_THREADS is a whole number up to {_THREADS_MAX}")
     return int(threads)

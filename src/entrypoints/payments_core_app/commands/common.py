@@ -88,7 +88,7 @@ async def container_of(settings: Settings) -> AsyncIterator[Container]:
     finally:
         for gateway in container.gateways().values():
             if isinstance(gateway, MidtransGateway):
-                gateway.close()
+                await gateway.close()
         store = container.store()
         if isinstance(store, SqlStore):
             await store.close()

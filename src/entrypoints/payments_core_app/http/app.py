@@ -105,7 +105,7 @@ def _lifespan(
 async def _close(container: Container) -> None:
     for gateway in container.gateways().values():
         if isinstance(gateway, MidtransGateway):
-            gateway.close()
+            await gateway.close()
     store = container.store()
     if isinstance(store, SqlStore):
         await store.close()
