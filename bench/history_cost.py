@@ -77,16 +77,17 @@ async def _turn(store: SqlStore, numbers: Iterator[int], at_once: int) -> float:
 
 async def _main(url: str) -> None:
     await migrate_async(url)
-    store, append, numbers = SqlStore(url, history_keys=("k" * 32,)), SqlHistory.append, count(1)
+    store, entries, numbers = SqlStore(url, history_keys=("k" * 32,)), SqlHistory.entries, count(1)
 
-    async def nothing(_history: SqlHistory, _saves: object) -> None:
+    async def nothing(_history: SqlHistory, _saves: object) -> list[object]:
         """Leave the history out."""
+        return []
 
     took: dict[tuple[int, str], list[float]] = defaultdict(list)
     for _ in range(_TURNS):
         for at_once in (1, 30):
-            for name, way in (("with", append), ("without", nothing)):
-                SqlHistory.append = way  # type: ignore[method-assign]
+            for name, way in (("with", entries), ("without", nothing)):
+                SqlHistory.entries = way  # type: ignore[method-assign]
                 took[at_once, name].append(await _turn(store, numbers, at_once))
     async with store.engine.connect() as connection:
         size = await connection.scalar(select(func.avg(func.length(tables.history.c.body))))

@@ -21,7 +21,7 @@ def read_fields(body: bytes) -> Fields:
     """
     _refuse_deep_nesting(body)
     try:
-        fields = json.loads(body.decode(), object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+        fields = _DECODER.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise MalformedNotification("the body is not JSON") from error
     if not isinstance(fields, dict):
@@ -38,6 +38,9 @@ def _without_repeats(pairs: Sequence[tuple[str, Any]]) -> Fields:
 
 def _refuse_constant(word: str) -> NoReturn:
     raise ValueError(f"{word} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
 
 
 def _refuse_deep_nesting(body: bytes) -> None:

@@ -115,7 +115,7 @@ class ChainKeys:
 
 def canonical(value: Any) -> str:  # noqa: ANN401 - anything JSON can say, and moments
     """The one spelling of this value as JSON: ASCII, names sorted, no blanks, moments in UTC with microseconds."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_moment)
+    return _ENCODER.encode(value)
 
 
 def check_chain(payment_id: str, entries: Sequence[Entry], keys: ChainKeys) -> Iterator[Finding]:
@@ -172,3 +172,6 @@ def _moment(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     raise TypeError(f"JSON cannot say {type(value).__name__}")
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, default=_moment)

@@ -6,8 +6,7 @@ the one exception is a refund that a gateway takes back.
 
 from datetime import datetime
 
-import attrs
-
+from payments_core.evolving import evolve
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews
 from payments_core.payment import Attempt, Charge, Decline, Payment
@@ -71,10 +70,10 @@ def after_message(
     """
     was = charge or _blank(attempt, message)
     if to is ChargeState.REVERSED and was.cancel_asked and message.meaning is Signal.CANCELLED:
-        return attrs.evolve(was, refunded_minor=was.captured_minor)
+        return evolve(was, refunded_minor=was.captured_minor)
     disputed = by_reading and message.dispute is not None
     amount = message.amount or was.amount
-    moved = attrs.evolve(
+    moved = evolve(
         was,
         state=to,
         amount=amount,
@@ -115,8 +114,8 @@ def _with_amounts(moved: Charge, was: Charge, message: Observation, to: ChargeSt
     """`disputed`: the gateway was asked and says what is charged back now, which may be less than before."""
     if to in MONEY:
         taken = was.captured_minor if was.state in MONEY and message.amount is None else moved.amount.amount_minor
-        moved = attrs.evolve(moved, captured_minor=taken, reversed_minor=0)
-        return attrs.evolve(
+        moved = evolve(moved, captured_minor=taken, reversed_minor=0)
+        return evolve(
             moved,
             refunded_minor=_refunded(moved, message),
             charged_back_minor=_now_charged_back(message) if disputed else _charged_back(moved, message),
@@ -126,7 +125,7 @@ def _with_amounts(moved: Charge, was: Charge, message: Observation, to: ChargeSt
         # What was given back before is not taken back a second time.
         refunded = _refunded(was, message)
         left = was.captured_minor - refunded - was.charged_back_minor
-        return attrs.evolve(moved, refunded_minor=refunded, reversed_minor=max(0, left))
+        return evolve(moved, refunded_minor=refunded, reversed_minor=max(0, left))
     return moved
 
 

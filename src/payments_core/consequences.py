@@ -8,8 +8,7 @@ It is pure, and idempotent: what has followed already does not follow again.
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-import attrs
-
+from payments_core.evolving import evolve
 from payments_core.limits import CASES_MAX, LEASE
 from payments_core.money import Money
 from payments_core.payment import (
@@ -61,8 +60,8 @@ def begin_closing(attempt: Attempt, reason: CloseReason, by: str, now: datetime)
     A page that is closing already takes the new reason; a dead one keeps it too, as the reason it is given up for.
     """
     if not attempt.is_payable:
-        return attrs.evolve(attempt, closing=reason, closing_by=by)
-    return attrs.evolve(
+        return evolve(attempt, closing=reason, closing_by=by)
+    return evolve(
         attempt,
         state=AttemptState.CLOSING,
         closing=reason,
@@ -90,7 +89,7 @@ def open_case(
         opened_at=now,
         evidence=dict(evidence),
     )
-    return attrs.evolve(payment, cases=(*payment.cases, case))
+    return evolve(payment, cases=(*payment.cases, case))
 
 
 def close_cases(payment: Payment, kinds: Collection[CaseKind], transaction_id: str, why: str, now: datetime) -> Payment:
@@ -122,7 +121,7 @@ def lost_its_stock(payment: Payment) -> bool:
 
 def reopen(payment: Payment, charge: Charge, now: datetime) -> Payment:
     """The payment paid by late money, its stock reserved anew."""
-    reopened = attrs.evolve(payment, closed=None, reserved_at=now)
+    reopened = evolve(payment, closed=None, reserved_at=now)
     return follow(_kept_by(reopened, charge, now), now)
 
 
@@ -157,7 +156,7 @@ def _let_go_of_reversed(payment: Payment, now: datetime) -> Payment:
     if kept is None or kept.state is not ChargeState.REVERSED:
         return payment
     evidence = {"amount": str(Money(kept.reversed_minor, kept.amount.currency))}
-    freed = attrs.evolve(payment, paid_by=None, paid_at=None, owed=payment.amount)
+    freed = evolve(payment, paid_by=None, paid_at=None, owed=payment.amount)
     return open_case(freed, CaseKind.REVERSED, kept.transaction_id, now, evidence)
 
 
@@ -175,7 +174,7 @@ def _keep_a_charge(payment: Payment, now: datetime) -> Payment:
 
 
 def _kept_by(payment: Payment, charge: Charge, now: datetime) -> Payment:
-    return attrs.evolve(
+    return evolve(
         payment,
         paid_by=charge.transaction_id,
         paid_at=charge.occurred_at or now,
@@ -195,13 +194,13 @@ def _spend_pages(payment: Payment, now: datetime) -> Payment:
             payment = payment.with_attempt(_spent(attempt))
         elif not has_money and attempt.state is AttemptState.SPENT and payment.payable_attempt is None:
             # Its money was reversed. While another page is payable this one stays spent: two payable pages are worse.
-            payable = attrs.evolve(attempt, state=AttemptState.CLOSING)
+            payable = evolve(attempt, state=AttemptState.CLOSING)
             payment = payment.with_attempt(begin_closing(payable, CloseReason.REVERSED, "gateway", now))
     return payment
 
 
 def _spent(attempt: Attempt) -> Attempt:
-    return attrs.evolve(
+    return evolve(
         attempt, state=AttemptState.SPENT, request=None, lease_until=None, doubt=None, resend=False, check_at=None
     )
 
@@ -230,7 +229,7 @@ def _stop_the_others(payment: Payment, now: datetime) -> Payment:
         if is_other and charge.is_live and charge.due is not ChargeDue.CANCEL:
             payment = payment.with_charge(_to_be_cancelled(charge, now))
         elif charge.due is ChargeDue.CANCEL and not charge.is_live:
-            payment = payment.with_charge(attrs.evolve(charge, due=None, check_at=None, checks=0))
+            payment = payment.with_charge(evolve(charge, due=None, check_at=None, checks=0))
     page = payment.payable_attempt
     if payment.paid_by is None or page is None or page.closing is CloseReason.PAID:
         return payment
@@ -238,9 +237,7 @@ def _stop_the_others(payment: Payment, now: datetime) -> Payment:
 
 
 def _to_be_cancelled(charge: Charge, now: datetime) -> Charge:
-    return attrs.evolve(
-        charge, due=ChargeDue.CANCEL, cancel_asked=True, check_at=now + LEASE, recheck_after=None, checks=0
-    )
+    return evolve(charge, due=ChargeDue.CANCEL, cancel_asked=True, check_at=now + LEASE, recheck_after=None, checks=0)
 
 
 def _close_when_proved(payment: Payment, now: datetime) -> Payment:
@@ -251,7 +248,7 @@ def _close_when_proved(payment: Payment, now: datetime) -> Payment:
     if alive or payment.is_blocked:
         return payment
     closed = Closed(_GIVES_UP[last.closing], now, last.closing_by or "core")
-    return attrs.evolve(payment, closed=closed, deadline_at=None)
+    return evolve(payment, closed=closed, deadline_at=None)
 
 
 def _money_of(charge: Charge) -> dict[str, str]:

@@ -16,6 +16,7 @@ import attrs
 
 from payments_core.charges import after_message, attempt_of, compare, money_news
 from payments_core.consequences import begin_closing, close_cases, follow, open_case
+from payments_core.evolving import evolve
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
 from payments_core.observations import DisputeNews, Nothing, Observation, Unknown
 from payments_core.operations import wish_done
@@ -207,7 +208,7 @@ def _heard_of(payment: Payment, charge: Charge, hint: Observation, now: datetime
 def _ask(payment: Payment) -> HintDecision:
     """The question gets its number now, so that only an answer to a question asked later can answer this hint."""
     number = payment.reading_number + 1
-    asked = attrs.evolve(payment, reading_number=number)
+    asked = evolve(payment, reading_number=number)
     return HintDecision(asked, Verdict.WAITING, "the gateway is asked", ask=number)
 
 
@@ -225,13 +226,13 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
         return False  # the void we asked for: a refund of the whole, the charge stays captured
     rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)
     if hint.refunded_unknown and _is_a_case(payment, CaseKind.REFUND_UNKNOWN, charge):
-        hint = attrs.evolve(hint, refunded_unknown=False)
+        hint = evolve(hint, refunded_unknown=False)
     if (
         hint.refunded_unknown
         and hint.refunded
         and told_minor(payment, charge.transaction_id) >= hint.refunded.amount_minor
     ):
-        hint = attrs.evolve(hint, refunded_unknown=False, refunded=None, refunded_all=False)
+        hint = evolve(hint, refunded_unknown=False, refunded=None, refunded_all=False)
     return not isinstance(rule, Keep) or money_news(charge, hint)
 
 
@@ -280,7 +281,7 @@ def _hear(payment: Payment, heard: _Heard, reading: Reading, lag: timedelta) -> 
 
 
 def _accept(payment: Payment, heard: _Heard, to: ChargeState, reading: Reading, lag: timedelta) -> Payment:
-    charge = attrs.evolve(heard.as_reading(to), reading_number=reading.number, contradicted=False)
+    charge = evolve(heard.as_reading(to), reading_number=reading.number, contradicted=False)
     payment = payment.with_charge(_when_to_ask_again(charge, heard, reading, lag))
     payment = hear_refunds(payment, charge, heard.says, heard.now)
     if charge.faults:
@@ -316,7 +317,7 @@ def _when_to_ask_again(charge: Charge, heard: _Heard, reading: Reading, lag: tim
 
 
 def _recheck(charge: Charge, at: datetime) -> Charge:
-    return attrs.evolve(charge, due=ChargeDue.RECHECK, check_at=at, recheck_after=at, checks=0)
+    return evolve(charge, due=ChargeDue.RECHECK, check_at=at, recheck_after=at, checks=0)
 
 
 def recheck_again(payment: Payment, transaction_id: str, now: datetime) -> Payment:
@@ -326,7 +327,7 @@ def recheck_again(payment: Payment, transaction_id: str, now: datetime) -> Payme
         return payment
     if charge.checks >= len(RETRY_SCHEDULE):
         return payment.with_charge(_not_due(charge))
-    again = attrs.evolve(charge, check_at=now + RETRY_SCHEDULE[charge.checks], checks=charge.checks + 1)
+    again = evolve(charge, check_at=now + RETRY_SCHEDULE[charge.checks], checks=charge.checks + 1)
     return payment.with_charge(again)
 
 
@@ -337,7 +338,7 @@ def _is_the_recheck(charge: Charge, reading: Reading) -> bool:
 
 def _not_due(charge: Charge) -> Charge:
     # What we asked to capture stays: the amount of later messages is compared with it.
-    return attrs.evolve(charge, due=None, asked_by=None, check_at=None, recheck_after=None, checks=0)
+    return evolve(charge, due=None, asked_by=None, check_at=None, recheck_after=None, checks=0)
 
 
 def _ask_again_if_it_differs(payment: Payment, charge: Charge, heard: _Heard, rule: ReadingRule) -> Payment:
@@ -352,7 +353,7 @@ def _contradicted(
     payment: Payment, heard: _Heard, charge: Charge, kind: CaseKind, reading: Reading, lag: timedelta
 ) -> Payment:
     """A lag explains one contradiction, so it is asked again after the lag; insisting on it opens a case."""
-    spoken = attrs.evolve(charge, reading_number=reading.number, contradicted=True)
+    spoken = evolve(charge, reading_number=reading.number, contradicted=True)
     if not charge.contradicted:
         return payment.with_charge(_recheck(spoken, heard.now + lag))
     if not _is_the_recheck(charge, reading):
@@ -375,7 +376,7 @@ def _doubt_the_page(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
     if not page.is_payable or page.closing is not None:
         return payment
     reason = CloseReason.EXPIRED if charge.state is ChargeState.EXPIRED else CloseReason.CANCELLED
-    return payment.with_attempt(attrs.evolve(page, doubt=reason, check_at=heard.now + LEASE, checks=0))
+    return payment.with_attempt(evolve(page, doubt=reason, check_at=heard.now + LEASE, checks=0))
 
 
 def _used_up(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
@@ -402,7 +403,7 @@ def _settle_doubt(payment: Payment, reading: Reading, now: datetime) -> Payment:
     if reading.number < max((charge.reading_number for charge in payment.charges_of(page)), default=0):
         return payment
     if any(charge.is_live or charge.has_money for charge in payment.charges):
-        return payment.with_attempt(attrs.evolve(page, doubt=None))
+        return payment.with_attempt(evolve(page, doubt=None))
     return payment.with_attempt(begin_closing(page, page.doubt, "gateway", now))
 
 

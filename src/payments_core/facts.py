@@ -11,6 +11,7 @@ from enum import Enum
 
 import attrs
 
+from payments_core.evolving import evolve
 from payments_core.money import Money
 from payments_core.orders import StockMove
 from payments_core.payment import AttemptState, Charge, CloseReason, Payment, RefundState
@@ -83,7 +84,7 @@ def numbered(payment: Payment, facts: Iterable[Fact], now: datetime, actor: str)
         Event(payment.payment_id, sequence, fact.type, now, actor, fact.data)
         for sequence, fact in enumerate(facts, start=payment.events + 1)
     ]
-    return attrs.evolve(payment, events=payment.events + len(events)), events
+    return evolve(payment, events=payment.events + len(events)), events
 
 
 def stock_fact(move: StockMove) -> Fact:
@@ -98,7 +99,7 @@ def facts_between(before: Payment | None, after: Payment) -> list[Fact]:
     """
     if before is None:
         created = Fact(FactType.PAYMENT_CREATED, {"order_id": after.order_id, **_amount(after.amount)})
-        blank = attrs.evolve(after, attempts=(), charges=(), refunds=(), cases=(), closed=None, paid_by=None)
+        blank = evolve(after, attempts=(), charges=(), refunds=(), cases=(), closed=None, paid_by=None)
         return [created, *facts_between(blank, after)]
     return [
         *_of_attempts(before, after),

@@ -13,6 +13,7 @@ from enum import Enum
 
 import attrs
 
+from payments_core.evolving import evolve
 from payments_core.money import Money
 from payments_core.states import LIVE, MONEY, CaseKind, ChargeState
 
@@ -381,18 +382,18 @@ class Payment:
     def with_attempt(self, changed: Attempt) -> "Payment":
         """The payment with this attempt added, or put in the place of the one of its number."""
         kept = tuple(changed if a.number == changed.number else a for a in self.attempts)
-        return attrs.evolve(self, attempts=kept if changed in kept else (*kept, changed))
+        return evolve(self, attempts=kept if changed in kept else (*kept, changed))
 
     def with_charge(self, changed: Charge) -> "Payment":
         """The payment with this charge added, or put in the place of the one of its id."""
         kept = tuple(changed if c.transaction_id == changed.transaction_id else c for c in self.charges)
-        return attrs.evolve(self, charges=kept if changed in kept else (*kept, changed))
+        return evolve(self, charges=kept if changed in kept else (*kept, changed))
 
     def with_refund(self, changed: Refund) -> "Payment":
         """The payment with this refund added, or put in the place of the one of its key."""
         kept = tuple(changed if r.key == changed.key else r for r in self.refunds)
-        return attrs.evolve(self, refunds=kept if changed in kept else (*kept, changed))
+        return evolve(self, refunds=kept if changed in kept else (*kept, changed))
 
     def with_case(self, changed: Case) -> "Payment":
         """The payment with this case in the place of the one of its number."""
-        return attrs.evolve(self, cases=tuple(changed if c.number == changed.number else c for c in self.cases))
+        return evolve(self, cases=tuple(changed if c.number == changed.number else c for c in self.cases))

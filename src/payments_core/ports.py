@@ -43,6 +43,7 @@ __all__ = [
     "NotificationKey",
     "OrderBook",
     "OrderEffect",
+    "OrderPayment",
     "OrderRegistry",
     "Outbox",
     "PageClosing",
@@ -351,10 +352,10 @@ class Inbox(Protocol):
     async def update(self, kept: Sequence[Kept]) -> None:
         """Verdict, reason, asked, tries and check_at as they stand in these values."""
 
-    async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
-        """The hints of one transaction that wait for an answer, oldest first, locked until the transaction ends.
+    async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
+        """The hints that wait for an answer, oldest first, locked until the transaction ends.
 
-        Those of a transaction bound to this payment are among them, also where they named no order.
+        Those that name one of these payments, and those that name none but one of these transactions.
         """
 
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
@@ -450,6 +451,14 @@ class OrderRegistry(OrderBook, Protocol):
         """The stock of this sku, or None."""
 
 
+@attrs.frozen
+class OrderPayment:
+    """Whose order it is, and its payment when it has one."""
+
+    customer_id: str
+    payment: Payment | None
+
+
 class UnitOfWork(Protocol):
     """One transaction over everything; leaving it without `commit` changes nothing.
 
@@ -492,6 +501,13 @@ class Store(Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
         """A unit of work that only reads, and waits for no writer."""
+
+    async def find(self, order_id: str) -> OrderPayment | None:
+        """The payment of this order as it is, one consistent picture; None when there is no such order.
+
+        What a status read and a click on a page that is open need, and all that they need.
+        Errors: StorageUnavailable.
+        """
 
 
 class ShopUnitOfWork(UnitOfWork, Protocol):

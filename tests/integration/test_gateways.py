@@ -93,7 +93,7 @@ class TestMidtransGateway(GatewayContract):
         )
         gateway = MidtransGateway(settings)
         yield gateway
-        gateway.close()
+        await gateway.close()
 
     @pytest.fixture
     def wire(self, simulator: RunningSimulator) -> Wire:

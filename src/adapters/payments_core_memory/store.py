@@ -12,7 +12,7 @@ from payments_core.errors import StaleWrite
 from payments_core.facts import Event
 from payments_core.orders import OrderStatus
 from payments_core.payment import Payment
-from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey, PaymentFilter
+from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey, OrderPayment, PaymentFilter
 from payments_core.status import status
 from payments_core_memory.orders import MemoryOrders
 
@@ -110,13 +110,15 @@ class _Inbox:
             says_no_more = attrs.evolve(item.notification, says=None)
             self.rows[item.notification.key] = attrs.evolve(item, fresh=False, notification=says_no_more)
 
-    async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
+    async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         return [
             kept
             for kept in self.rows.values()
             if kept.verdict is Verdict.WAITING
-            and kept.notification.key.shard in (payment_id, "")
-            and kept.notification.transaction_id == transaction_id
+            and (
+                kept.notification.key.shard in payment_ids
+                or (not kept.notification.key.shard and kept.notification.transaction_id in transaction_ids)
+            )
         ]
 
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
@@ -207,3 +209,8 @@ class MemoryStore:
     async def reading(self) -> AsyncIterator[_Unit]:
         """A unit of work that only reads."""
         yield _Unit(self.payments.copy(), self.inbox.copy(), self.orders.copy())
+
+    async def find(self, order_id: str) -> OrderPayment | None:
+        """The payment of this order, or None when there is no such order."""
+        order = self.orders.orders.get(order_id)
+        return OrderPayment(order.customer.id, self.payments.rows.get(order.payment_id or "")) if order else None

@@ -1,28 +1,27 @@
-"""`midtransclient`, made safe to call: bounded in time and size, pooled, without redirects, in threads of its own.
+"""`midtransclient`, made safe to call: bounded in time and size, pooled, without redirects, and without blocking.
 
 What it does by itself, and what is done about it here (midtrans.md section 8): it has no time-out and opens a
 connection per call, so its HTTP client is replaced; it follows redirects and reads any amount, so ours does not; it
 puts ids into paths unquoted, so they are quoted before; its exceptions carry the Authorization header and the whole
-answer, so nothing of them is chained or kept.
+answer, so nothing of them is chained or kept; it blocks, so it runs behind a bridge (`bridge.py`).
 """
 
 import asyncio
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import attrs
 import midtransclient
 import midtransclient.error_midtrans
-import requests
-import urllib3.exceptions
+from yarl import URL
 
 from payments_core.errors import GatewayTimeout, GatewayUnavailable
-from payments_core_midtrans.deadline import bounded_adapter
+from payments_core_midtrans.bridge import run_bridged, wait_for
 from payments_core_midtrans.settings import MidtransSettings
 
 __all__ = ["ApiRefusal", "MidtransClient"]
@@ -30,9 +29,7 @@ __all__ = ["ApiRefusal", "MidtransClient"]
 _ANSWER_BYTES_MAX = 1024 * 1024
 """Real answers have a few kB; more is somebody else's page."""
 _CONNECT_S_MAX = 3.05
-_CHUNK_BYTES = 16 * 1024
-
-Answer = TypeVar("Answer")
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class ApiRefusal(Exception):
@@ -70,29 +67,59 @@ class _BoundedHttp:
     """Stands in for the `requests` module inside `midtransclient`."""
 
     def __init__(self, timeout: timedelta, connections: int) -> None:
-        self._timeout_s = timeout.total_seconds()
-        self._session = requests.Session()
-        self._session.trust_env = False  # a ~/.netrc must not replace our key
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # threads share no state
-        adapter = bounded_adapter(connections)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._timeout = aiohttp.ClientTimeout(
+            total=timeout.total_seconds(), connect=None, sock_connect=min(_CONNECT_S_MAX, timeout.total_seconds())
+        )
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def request(self, method: str, url: str, **given: Any) -> _HttpAnswer:
-        connect_s = min(_CONNECT_S_MAX, self._timeout_s)
-        given.update(timeout=(connect_s, self._timeout_s), allow_redirects=False, stream=True)
-        with self._session.request(method, url, **given) as response:
-            if response.is_redirect:
-                raise GatewayUnavailable("the answer is a redirect")
-            body = b""
-            while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-                body += chunk
-                if len(body) > _ANSWER_BYTES_MAX:
-                    raise GatewayUnavailable(f"the answer is longer than {_ANSWER_BYTES_MAX} bytes")
-            return _HttpAnswer(response.status_code, body)
+        return wait_for(self._request(method, url, given))
 
-    def close(self) -> None:
-        self._session.close()
+    async def _request(self, method: str, url: str, given: Mapping[str, Any]) -> _HttpAnswer:
+        credentials = f"{given['auth'].username}:{given['auth'].password}".encode()
+        headers = {**given["headers"], "Authorization": f"Basic {b64encode(credentials).decode()}"}
+        session = self._session_here()
+        async with session.request(
+            method,
+            URL(url, encoded=True),
+            params=given.get("params") or None,
+            data=given.get("data"),
+            headers=headers,
+            allow_redirects=False,
+            timeout=self._timeout,
+        ) as response:
+            if response.status in _REDIRECTS:
+                raise GatewayUnavailable("the answer is a redirect")
+            return _HttpAnswer(response.status, await _bounded(response.content))
+
+    def _session_here(self) -> aiohttp.ClientSession:
+        """A session belongs to its event loop; a program that runs several, one after the other, gets one for each."""
+        running = asyncio.get_running_loop()
+        if self._session is None or self._loop is not running:
+            connector = aiohttp.TCPConnector(limit=self._connections, limit_per_host=self._connections)
+            # No cookies: calls share no state. No environment: a ~/.netrc must not replace our key.
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            )
+            self._loop = running
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None and self._loop is asyncio.get_running_loop():
+            await self._session.close()
+        self._session = None
+
+
+async def _bounded(content: aiohttp.StreamReader) -> bytes:
+    """The whole body, however it drips; the session's total time-out ends it."""
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > _ANSWER_BYTES_MAX:
+            raise GatewayUnavailable(f"the answer is longer than {_ANSWER_BYTES_MAX} bytes")
+    return bytes(body)
 
 
 class MidtransClient:
@@ -104,7 +131,6 @@ class MidtransClient:
     def __init__(self, settings: MidtransSettings) -> None:
         self._timeout = settings.timeout
         self._http = _BoundedHttp(settings.timeout, settings.threads)
-        self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="midtrans")
         self._snap = self._configured(midtransclient.Snap, settings)
         self._core = self._configured(midtransclient.CoreApi, settings)
 
@@ -119,53 +145,49 @@ class MidtransClient:
 
     async def create_page(self, request: str) -> dict[str, Any]:
         """Snap's answer to this body."""
-        return await self._in_thread(lambda: self._snap.create_transaction(json.loads(request)))
+        return await self._call(lambda: self._snap.create_transaction(json.loads(request)))
 
     async def cancel_page(self, token: str) -> dict[str, Any]:
         """Snap's answer to ending this page; the library has no method for it, but its client can say it."""
         config = self._snap.api_config
         url = f"{config.get_snap_base_url()}/transactions/{quote(token, safe='')}/cancel"
-        return await self._in_thread(
-            lambda: self._snap.http_client.request("post", config.server_key, url, {}, {}, {})[0]
-        )
+        return await self._call(lambda: self._snap.http_client.request("post", config.server_key, url, {}, {}, {})[0])
 
     async def status(self, reference: str) -> dict[str, Any]:
         """The status of a transaction id or an order id."""
-        return await self._in_thread(lambda: self._core.transactions.status(quote(reference, safe="")))
+        return await self._call(lambda: self._core.transactions.status(quote(reference, safe="")))
 
     async def cancel(self, reference: str) -> dict[str, Any]:
         """The answer to cancelling a transaction."""
-        return await self._in_thread(lambda: self._core.transactions.cancel(quote(reference, safe="")))
+        return await self._call(lambda: self._core.transactions.cancel(quote(reference, safe="")))
 
     async def capture(self, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to taking held money."""
-        return await self._in_thread(lambda: self._core.capture(body))
+        return await self._call(lambda: self._core.capture(body))
 
     async def approve(self, reference: str) -> dict[str, Any]:
         """The answer to letting a challenged transaction through."""
-        return await self._in_thread(lambda: self._core.transactions.approve(quote(reference, safe="")))
+        return await self._call(lambda: self._core.transactions.approve(quote(reference, safe="")))
 
     async def deny(self, reference: str) -> dict[str, Any]:
         """The answer to refusing a challenged transaction."""
-        return await self._in_thread(lambda: self._core.transactions.deny(quote(reference, safe="")))
+        return await self._call(lambda: self._core.transactions.deny(quote(reference, safe="")))
 
     async def refund(self, reference: str, body: dict[str, Any]) -> dict[str, Any]:
         """The answer to giving money back."""
-        return await self._in_thread(lambda: self._core.transactions.refund(quote(reference, safe=""), body))
+        return await self._call(lambda: self._core.transactions.refund(quote(reference, safe=""), body))
 
-    async def _in_thread(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """The time-out covers waiting for a thread too; a call that has not begun by then never does."""
-        running = asyncio.wrap_future(self._threads.submit(_translated, call))
+    async def _call(self, call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The time-out covers waiting for a connection too; a call that has none by then never begins."""
         try:
             async with asyncio.timeout(self._timeout.total_seconds()):
-                return await running
+                return await run_bridged(lambda: _translated(call))
         except TimeoutError:
             raise GatewayTimeout("Midtrans did not answer in time") from None
 
-    def close(self) -> None:
-        """Connections and threads are given back; calls in flight end by their time-out."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._http.close()
+    async def close(self) -> None:
+        """Connections are given back."""
+        await self._http.close()
 
 
 def _translated(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -174,10 +196,9 @@ def _translated(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return call()
     except midtransclient.error_midtrans.MidtransAPIError as error:
         raise _refusal(error) from None
-    except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
+    except TimeoutError:
         raise GatewayTimeout("Midtrans did not answer in time") from None
-    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
-        # The body is read below `requests`, which would otherwise have given these errors names of its own.
+    except aiohttp.ClientError as error:
         raise GatewayUnavailable(f"Midtrans could not be reached: {type(error).__name__}") from None
     except (midtransclient.error_midtrans.JSONDecodeError, AttributeError, TypeError, ValueError, RecursionError):
         # JSON that is odd (a list, a null or a word for status_code) breaks the library in these ways.

@@ -53,7 +53,7 @@ _SERVER_ERROR = 500
 
 
 class MidtransGateway:
-    """Midtrans as a payment provider; owns its connections and threads until `close`."""
+    """Midtrans as a payment provider; owns its connections until `close`."""
 
     name = PROVIDER
 
@@ -203,9 +203,9 @@ class MidtransGateway:
             return Refused((str(answer.get("status_message") or "the bank refused it")[:200],))
         return Done()
 
-    def close(self) -> None:
-        """Connections and threads are given back."""
-        self._client.close()
+    async def close(self) -> None:
+        """Connections are given back."""
+        await self._client.close()
 
 
 def _required(fields: Fields, name: str) -> str:

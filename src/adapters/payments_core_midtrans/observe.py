@@ -6,6 +6,7 @@ same in both; `status_code` does not (cancel is 202 in one and 200 in the other)
 Source: midtrans.md sections 4 and 5.
 """
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -49,6 +50,7 @@ _WANTS_DONE = frozenset({Signal.AUTHORIZED, Signal.CAPTURED, Signal.SETTLED})
 _CHARGE_BACK_WORDS = frozenset({"chargeback", "partial_chargeback"})
 _DECLINED = frozenset({Signal.DENIED, Signal.FAILED})
 _JAKARTA = timezone(timedelta(hours=7))
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", re.ASCII)
 _TEXT_MAX, _WORD_MAX = 128, 32
 """Characters of an id and of a channel's name; the longest seen have 75 and 16."""
 _REFUNDS_MAX = 200
@@ -175,7 +177,10 @@ def _perhaps_money(amount: object, currency: Currency) -> Money | None:
 
 def _time(fields: Fields, name: str) -> datetime | None:
     """Times come without an offset, in GMT+7."""
+    text = fields.get(name)
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        return None
     try:
-        return datetime.strptime(fields[name], "%Y-%m-%d %H:%M:%S").replace(tzinfo=_JAKARTA).astimezone(UTC)
-    except (KeyError, ValueError, TypeError):
+        return datetime.fromisoformat(text).replace(tzinfo=_JAKARTA).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day, or before the calendar begins
         return None

@@ -50,7 +50,7 @@ class MidtransSettings:
     confirm: Confirm = Confirm.ALWAYS
     status_lag: timedelta = timedelta(seconds=600)
     timeout: timedelta = timedelta(seconds=10)
-    threads: int = 32
+    threads: int = 256
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -13,12 +13,13 @@ from typing import Any
 
 import attrs
 from sqlalchemy import Table, select, tuple_, union
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payments_core.chain import ChainKeys, Entry, Finding, FindingKind, canonical, check_chain
 from payments_core.ports import Change
 from payments_core_sqlalchemy import tables
 from payments_core_sqlalchemy.rows import PaymentRows, Row, event_to_row
+from payments_core_sqlalchemy.session import Session
+from payments_core_sqlalchemy.statements import Statement, any_of
 
 __all__ = ["Head", "Image", "Record", "SqlHistory", "examine", "image_of", "make_body", "rebuild"]
 
@@ -47,9 +48,10 @@ _BROKEN = frozenset({FindingKind.BODY, FindingKind.CHAIN, FindingKind.UNKNOWN_KE
 # ── images ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def image_of(rows: PaymentRows) -> Image:
     """These rows by table and key."""
+    by_table: dict[str, list[Row]] = {name: getattr(rows, name) for name in _PARTS[1:]}
     return {
-        name: {_key(name, row): dict(row) for row in ([rows.payment] if name == "payments" else getattr(rows, name))}
-        for name in _PARTS
+        name: {_key(name, row): row for row in of_table}
+        for name, of_table in {"payments": [dict(rows.payment)], **by_table}.items()
     }
 
 
@@ -84,6 +86,8 @@ def _difference(before: Image, after: Image) -> Image:
     for name, rows in after.items():
         for key, row in rows.items():
             was = before.get(name, {}).get(key, {})
+            if row == was:
+                continue
             fields = {field: value for field, value in row.items() if field not in was or was[field] != value}
             if fields:
                 moved = {field: row[field] for field in _MOVED.get(name, ())}
@@ -199,27 +203,43 @@ class Head:
     chain: str
 
 
+_ENTRY_FIELDS = tuple(field.name for field in attrs.fields(Entry))
+_HEADS = Statement(
+    select(tables.history.c.payment_id, tables.history.c.version, tables.history.c.chain)
+    .join_from(
+        tables.payments,
+        tables.history,
+        (tables.history.c.payment_id == tables.payments.c.payment_id)
+        & (tables.history.c.version == tables.payments.c.version),
+    )
+    .where(any_of(tables.payments.c.payment_id, "ids"))
+)
+
+
 class SqlHistory:
     """The `history` table: appended to with every save, read to be checked."""
 
-    def __init__(self, connection: AsyncConnection, keys: ChainKeys) -> None:
-        self._connection = connection
+    def __init__(self, session: Session, keys: ChainKeys) -> None:
+        self._session = session
+        self._connection = session.connection
         self.keys = keys
 
-    async def append(self, saves: Sequence[tuple[Change, PaymentRows | None, PaymentRows]]) -> None:
-        """One entry for each save, after the entry of the version before it.
+    async def entries(self, saves: Sequence[tuple[Change, PaymentRows | None, PaymentRows]]) -> list[Row]:
+        """One entry for each save, after the entry of the version before it; whoever saves writes them.
 
         Where that entry is missing the new one holds the whole payment and begins a chain: a gap that stays visible.
         """
-        heads = await self._codes([(b.payment["payment_id"], b.payment["version"]) for _, b, _ in saves if b])
+        known = [before.payment["payment_id"] for _, before, _ in saves if before]
+        heads = {row["payment_id"]: row for row in await self._session.rows(_HEADS, ids=known)} if known else {}
         entries = []
         for change, before, after in saves:
             payment_id, version = after.payment["payment_id"], after.payment["version"]
-            previous = heads.get((payment_id, version - 1), "")
+            head = heads.get(payment_id)
+            previous = head["chain"] if head and head["version"] == version - 1 else ""
             body = make_body(change, before if previous else None, after)
-            entries.append(attrs.asdict(self.keys.entry(previous, payment_id, version, body)))
-        if entries:
-            await self._connection.execute(tables.history.insert(), entries)
+            entry = self.keys.entry(previous, payment_id, version, body)
+            entries.append({name: getattr(entry, name) for name in _ENTRY_FIELDS})
+        return entries
 
     async def ids(self, *, after: str | None, limit: int) -> list[str]:
         """The next payment ids anything is stored under, in order; a payment may be gone and leave something."""

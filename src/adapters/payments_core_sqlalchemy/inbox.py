@@ -1,30 +1,48 @@
 """Notifications received, once each: the bytes are the identity."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import bindparam, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Boolean, literal_column, or_, select, tuple_
 
 from payments_core.decide import Verdict
 from payments_core.ports import Kept, Notification, NotificationKey
-from payments_core_sqlalchemy.repositories import insert_into
 from payments_core_sqlalchemy.rows import Row
+from payments_core_sqlalchemy.session import Session
+from payments_core_sqlalchemy.statements import Statement, any_of, insert, update_by
 from payments_core_sqlalchemy.tables import notifications as table
 
 __all__ = ["SqlInbox"]
 
 _KEY = (table.c.shard, table.c.provider, table.c.account, table.c.digest)
-_STATE = (table.c.verdict, table.c.reason, table.c.asked, table.c.tries, table.c.times, table.c.check_at)
+_KEY_NAMES = tuple(column.name for column in _KEY)
+_REMEMBER = insert(
+    table,
+    conflict=f"ON CONFLICT ({', '.join(_KEY_NAMES)}) DO UPDATE SET times = notifications.times + excluded.times",
+    returning=(*_KEY_NAMES, "verdict", "reason", "asked", "tries", "times", "check_at"),
+)
+_WAITING = Statement(
+    select(table)
+    .where(
+        literal_column(f"verdict = '{Verdict.WAITING.value}'", Boolean),
+        any_of(table.c.shard, "ids"),
+        or_(literal_column("shard <> ''", Boolean), any_of(table.c.transaction_id, "transactions")),
+    )
+    .order_by(*_KEY)
+    .with_for_update()
+)
+"""The verdict is written out, so that a plan that is made once may use the partial index."""
+_UPDATE = update_by(table, {name: name for name in _KEY_NAMES}, ["verdict", "reason", "asked", "tries", "check_at"])
 
 
 class SqlInbox:
     """The `Inbox` port."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._connection = session.connection
 
     async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
         """Each notification stored, or found as it was stored before and counted once more; one statement.
@@ -34,34 +52,23 @@ class SqlInbox:
         times = Counter(notification.key for notification in notifications)
         unique = {notification.key: notification for notification in reversed(notifications)}
         rows = [_new_row(unique[key], times[key]) for key in sorted(unique, key=_sort_key)]
-        insert = insert_into(self._connection, table).values(rows)
-        statement = insert.on_conflict_do_update(
-            index_elements=[column.name for column in _KEY], set_={"times": table.c.times + insert.excluded.times}
-        ).returning(*_KEY, *_STATE)
         answer = {}
-        for row in (await self._connection.execute(statement)).mappings():
+        for row in await self._session.write_returning(_REMEMBER, rows):
             key = _key_of(row)
-            kept = _kept(row, unique[key])
-            answer[key] = attrs.evolve(kept, fresh=kept.times == times[key])
+            answer[key] = _kept(row, unique[key], fresh=row["times"] == times[key])
         return answer
 
     async def update(self, kept: Sequence[Kept]) -> None:
         """Verdict, reason, asked, tries and check_at as they stand in these values."""
-        where = [column == bindparam(f"key_{column.name}") for column in _KEY]
-        names = ("verdict", "reason", "asked", "tries", "check_at")
-        statement = update(table).where(*where).values({name: bindparam(f"new_{name}") for name in names})
         rows = [_update_row(item) for item in sorted(kept, key=lambda item: _sort_key(item.notification.key))]
-        if rows:
-            await self._connection.execute(statement, rows)
+        await self._session.write((_UPDATE, rows))
 
-    async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
-        """The hints of one transaction that wait for an answer, oldest first, locked in the order of their keys."""
-        query = select(table).where(
-            table.c.verdict == Verdict.WAITING.value,
-            table.c.shard.in_((payment_id, "")),
-            table.c.transaction_id == transaction_id,
+    async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
+        """The hints that wait for an answer, oldest first, locked in the order of their keys."""
+        rows = await self._session.rows(
+            _WAITING, ids=sorted({"", *payment_ids}), transactions=sorted(transaction_ids)
         )
-        return await self._locked(query)
+        return _oldest_first(_kept(row, _notification(row)) for row in rows)
 
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:
         """These notifications, oldest first; unknown keys are left out."""
@@ -76,8 +83,11 @@ class SqlInbox:
 
     async def _all(self, query: Any) -> list[Kept]:  # noqa: ANN401 - a Select
         rows = (await self._connection.execute(query)).mappings().all()
-        found = [_kept(row, _notification(row)) for row in rows]
-        return sorted(found, key=lambda kept: (kept.notification.received_at, _sort_key(kept.notification.key)))
+        return _oldest_first(_kept(row, _notification(row)) for row in rows)
+
+
+def _oldest_first(found: Iterable[Kept]) -> list[Kept]:
+    return sorted(found, key=lambda kept: (kept.notification.received_at, _sort_key(kept.notification.key)))
 
 
 def _sort_key(key: NotificationKey) -> tuple[str, str, str, str]:
@@ -90,7 +100,10 @@ def _key_of(row: Mapping[Any, Any]) -> NotificationKey:
 
 def _new_row(notification: Notification, times: int) -> Row:
     return {
-        **attrs.asdict(notification.key),
+        "shard": notification.key.shard,
+        "provider": notification.key.provider,
+        "account": notification.key.account,
+        "digest": notification.key.digest,
         "transaction_id": notification.transaction_id,
         "body": notification.body,
         "received_at": notification.received_at,
@@ -104,14 +117,17 @@ def _new_row(notification: Notification, times: int) -> Row:
 
 
 def _update_row(kept: Kept) -> Row:
-    key = attrs.asdict(kept.notification.key)
+    key = kept.notification.key
     return {
-        **{f"key_{name}": value for name, value in key.items()},
-        "new_verdict": kept.verdict.value,
-        "new_reason": kept.reason,
-        "new_asked": kept.asked,
-        "new_tries": kept.tries,
-        "new_check_at": kept.check_at,
+        "shard": key.shard,
+        "provider": key.provider,
+        "account": key.account,
+        "digest": key.digest,
+        "verdict": kept.verdict.value,
+        "reason": kept.reason,
+        "asked": kept.asked,
+        "tries": kept.tries,
+        "check_at": kept.check_at,
     }
 
 
@@ -124,7 +140,7 @@ def _notification(row: Mapping[Any, Any]) -> Notification:
     )
 
 
-def _kept(row: Mapping[Any, Any], notification: Notification) -> Kept:
+def _kept(row: Mapping[Any, Any], notification: Notification, *, fresh: bool = False) -> Kept:
     return Kept(
         notification=notification,
         verdict=Verdict(row["verdict"]),
@@ -133,4 +149,5 @@ def _kept(row: Mapping[Any, Any], notification: Notification) -> Kept:
         tries=row["tries"],
         times=row["times"],
         check_at=row["check_at"],
+        fresh=fresh,
     )

@@ -7,26 +7,47 @@ Being paid touches the order's own reservation rows only; `stock.available` move
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import String, bindparam, func, select, update
 
 from payments_core.errors import Conflict, InvalidInput, StaleWrite
 from payments_core.orders import Order, OrderStatus, StockLevel, StockMove, TrackedUnits
 from payments_core.ports import OrderEffect, Placed
 from payments_core_sqlalchemy.repositories import insert_into
 from payments_core_sqlalchemy.rows import order_from_row, order_to_row
+from payments_core_sqlalchemy.session import Session
+from payments_core_sqlalchemy.statements import Statement, any_of, update_by
 from payments_core_sqlalchemy.tables import orders, reservations, stock
 
 __all__ = ["SqlOrderBook"]
 
 _PENDING, _RESERVED = OrderStatus.PENDING.value, StockMove.RESERVED.value
+_BY_ID = select(orders).where(orders.c.order_id == bindparam("order_id", type_=String()))
+_FIND, _LOCK = Statement(_BY_ID), Statement(_BY_ID.with_for_update())
+_CLAIM = Statement(
+    update(orders)
+    .where(
+        orders.c.order_id == bindparam("this_order", type_=String()),
+        orders.c.payment_id.is_(None),
+        orders.c.status == _PENDING,
+    )
+    .values(payment_id=bindparam("this_payment", type_=String()))
+    .returning(orders.c.order_id)
+)
+_STAND = update_by(orders, {"order_id": "order_id"}, ["status", "expired"])
+_CONSUME = Statement(
+    update(reservations)
+    .where(any_of(reservations.c.order_id, "ids") & (reservations.c.state == _RESERVED))
+    .values(state=StockMove.CONSUMED.value)
+    .returning(reservations.c.order_id)
+)
 
 
 class SqlOrderBook:
     """The `OrderRegistry` port."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._connection = session.connection
 
     # ── what payments need ────────────────────────────────────────────────────────────────────────────────────────
     async def get(self, order_id: str) -> Order | None:
@@ -35,15 +56,12 @@ class SqlOrderBook:
 
     async def claim(self, order_id: str, payment_id: str) -> bool:
         """Whether this payment is now the order's."""
-        free = (orders.c.order_id == order_id) & orders.c.payment_id.is_(None) & (orders.c.status == _PENDING)
-        result = await self._connection.execute(update(orders).where(free).values(payment_id=payment_id))
-        return result.rowcount == 1
+        return bool(await self._session.rows(_CLAIM, this_order=order_id, this_payment=payment_id))
 
     async def apply(self, effects: Sequence[OrderEffect]) -> dict[str, StockMove]:
         """The orders with their new status; the stock moves that really happened, by order id."""
-        for effect in effects:
-            changed = {"status": effect.status.value, "expired": effect.expired}
-            await self._connection.execute(update(orders).where(orders.c.order_id == effect.order_id).values(changed))
+        changed = [{"order_id": e.order_id, "status": e.status.value, "expired": e.expired} for e in effects]
+        await self._session.write((_STAND, changed))
         consumed = [effect.order_id for effect in effects if effect.stock is StockMove.CONSUMED]
         moved = dict.fromkeys(await self._consume(consumed), StockMove.CONSUMED)
         for effect in effects:
@@ -112,9 +130,8 @@ class SqlOrderBook:
 
     # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _find(self, order_id: str, *, lock: bool) -> Order | None:
-        query = select(orders).where(orders.c.order_id == order_id)
-        row = (await self._connection.execute(query.with_for_update() if lock else query)).mappings().first()
-        return order_from_row(row) if row else None
+        rows = await self._session.rows(_LOCK if lock else _FIND, order_id=order_id)
+        return order_from_row(rows[0]) if rows else None
 
     async def _store(self, order: Order, known: Order | None) -> None:
         row = order_to_row(order)
@@ -140,9 +157,7 @@ class SqlOrderBook:
     async def _consume(self, order_ids: list[str]) -> set[str]:
         if not order_ids:
             return set()
-        reserved = reservations.c.order_id.in_(order_ids) & (reservations.c.state == _RESERVED)
-        statement = update(reservations).where(reserved).values(state=StockMove.CONSUMED.value)
-        return set(await self._connection.scalars(statement.returning(reservations.c.order_id)))
+        return {row["order_id"] for row in await self._session.rows(_CONSUME, ids=order_ids)}
 
     async def _release(self, order_id: str, also_consumed: bool = False) -> bool:
         states = [_RESERVED, StockMove.CONSUMED.value] if also_consumed else [_RESERVED]

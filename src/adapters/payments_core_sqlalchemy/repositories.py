@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Select, Table, bindparam, select, update
+from sqlalchemy import Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +16,8 @@ from payments_core.ports import Change, PaymentFilter
 from payments_core_sqlalchemy import tables
 from payments_core_sqlalchemy.history import SqlHistory
 from payments_core_sqlalchemy.rows import PaymentRows, Row, changed, event_to_row, from_rows, to_rows
+from payments_core_sqlalchemy.session import Session
+from payments_core_sqlalchemy.statements import Statement, any_of, insert, update_by, upsert
 
 __all__ = ["SqlPayments", "insert_into"]
 
@@ -25,13 +27,41 @@ def insert_into(connection: AsyncConnection, table: Table) -> Any:  # noqa: ANN4
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
+def _of_payments(table: Table) -> Statement:
+    return Statement(select(table).where(any_of(table.c.payment_id, "ids")))
+
+
+_p = tables.payments.c
+_BY_ID = select(tables.payments).where(any_of(_p.payment_id, "ids")).order_by(_p.payment_id)
+_LOAD, _LOCK = Statement(_BY_ID), Statement(_BY_ID.with_for_update())
+_ATTEMPTS, _CHARGES = _of_payments(tables.attempts), _of_payments(tables.charges)
+_REFUNDS, _CASES = _of_payments(tables.refunds), _of_payments(tables.cases)
+_TAKE_NUMBERS = Statement(
+    update(tables.payments)
+    .where(any_of(_p.payment_id, "ids"))
+    .values(reading_number=_p.reading_number + 1)
+    .returning(_p.payment_id, _p.reading_number)
+)
+_NEW_PAYMENT, _NEW_EVENT, _NEW_DELIVERY = insert(tables.payments), insert(tables.events), insert(tables.outbox)
+_NEW_ENTRY = insert(tables.history)
+_CHANGE_PAYMENT = update_by(
+    tables.payments,
+    {"payment_id": "payment_id", "version": "version_was"},
+    [column.name for column in tables.payments.columns if column.name != "payment_id"],
+)
+_PUT_ATTEMPT, _PUT_CHARGE = upsert(tables.attempts), upsert(tables.charges)
+_PUT_REFUND, _PUT_CASE = upsert(tables.refunds), upsert(tables.cases)
+
+
 class SqlPayments:
     """The `Payments` port."""
 
-    def __init__(self, connection: AsyncConnection, history: SqlHistory, subscribers: Sequence[str]) -> None:
-        self._connection = connection
+    def __init__(self, session: Session, history: SqlHistory, subscribers: Sequence[str]) -> None:
+        self._session = session
+        self._connection = session.connection
         self._history = history
         self._subscribers = subscribers
+        self._loaded: dict[int, tuple[Payment, PaymentRows]] = {}
 
     async def lock(self, payment_ids: Collection[str]) -> dict[str, Payment]:
         """These payments, locked in the order of their ids until the transaction ends.
@@ -39,11 +69,11 @@ class SqlPayments:
         The first statement locks, later statements read the children: a sub-select in the locking statement would see
         them as they were before it waited.
         """
-        return await self._fetch(payment_ids, lock=True)
+        return await self._fetch(_LOCK, payment_ids)
 
     async def load(self, payment_ids: Collection[str]) -> dict[str, Payment]:
         """These payments as they are, without a lock."""
-        return await self._fetch(payment_ids, lock=False)
+        return await self._fetch(_LOAD, payment_ids)
 
     async def newest(self, wanted: PaymentFilter, *, before: str | None, limit: int) -> list[Payment]:
         """Payments that fit, newest first: ids sort by the time they were made."""
@@ -59,41 +89,32 @@ class SqlPayments:
         query = query if before is None else query.where(p.payment_id < before)
         query = query if wanted.created_from is None else query.where(p.created_at >= wanted.created_from)
         query = query if wanted.created_to is None else query.where(p.created_at < wanted.created_to)
-        return [*(await self._whole(query)).values()]
+        rows = (await self._connection.execute(query)).mappings().all()
+        return [*(await self._whole([dict(row) for row in rows])).values()]
 
-    async def _fetch(self, payment_ids: Collection[str], *, lock: bool) -> dict[str, Payment]:
+    async def _fetch(self, statement: Statement, payment_ids: Collection[str]) -> dict[str, Payment]:
         if not payment_ids:
             return {}
-        column = tables.payments.c.payment_id
-        query = select(tables.payments).where(column.in_(sorted(payment_ids))).order_by(column)
-        return await self._whole(query.with_for_update() if lock else query)
+        return await self._whole(await self._session.rows(statement, ids=sorted(payment_ids)))
 
-    async def _whole(self, query: Select[Any]) -> dict[str, Payment]:
-        rows = (await self._connection.execute(query)).mappings().all()
+    async def _whole(self, rows: Sequence[Row]) -> dict[str, Payment]:
         ids = [row["payment_id"] for row in rows]
-        attempts = await self._children(tables.attempts, ids)
-        charges = await self._children(tables.charges, ids)
-        refunds = await self._children(tables.refunds, [r["payment_id"] for r in rows if r["refunds"]])
-        cases = await self._children(tables.cases, [r["payment_id"] for r in rows if r["cases"]])
+        attempts = await self._children(_ATTEMPTS, ids)
+        charges = await self._children(_CHARGES, ids)
+        refunds = await self._children(_REFUNDS, [row["payment_id"] for row in rows if row["refunds"]])
+        cases = await self._children(_CASES, [row["payment_id"] for row in rows if row["cases"]])
         return {
-            row["payment_id"]: from_rows(
-                PaymentRows(
-                    row,
-                    attempts[row["payment_id"]],
-                    charges[row["payment_id"]],
-                    refunds[row["payment_id"]],
-                    cases[row["payment_id"]],
-                )
+            payment_id: from_rows(
+                PaymentRows(row, attempts[payment_id], charges[payment_id], refunds[payment_id], cases[payment_id])
             )
-            for row in rows
+            for payment_id, row in zip(ids, rows, strict=True)
         }
 
-    async def _children(self, table: Table, payment_ids: list[str]) -> dict[str, list[Row]]:
+    async def _children(self, statement: Statement, payment_ids: list[str]) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = defaultdict(list)
         if payment_ids:
-            query = select(table).where(table.c.payment_id.in_(payment_ids))
-            for row in (await self._connection.execute(query)).mappings():
-                found[row["payment_id"]].append(dict(row))
+            for row in await self._session.rows(statement, ids=payment_ids):
+                found[row["payment_id"]].append(row)
         return found
 
     async def save(self, changes: Sequence[Change]) -> dict[str, Payment]:
@@ -109,64 +130,43 @@ class SqlPayments:
             saved[stored.payment_id] = stored
             before.append(to_rows(change.before) if change.before else None)
             after.append(to_rows(stored))
-            await self._write_payment(change.before, after[-1].payment)
         pairs = [*zip(before, after, strict=True)]
-        await self._upsert(tables.attempts, [r for b, a in pairs for r in changed(b.attempts if b else (), a.attempts)])
-        await self._upsert(tables.charges, [r for b, a in pairs for r in changed(b.charges if b else (), a.charges)])
-        await self._upsert(tables.refunds, [r for b, a in pairs for r in changed(b.refunds if b else (), a.refunds)])
-        await self._upsert(tables.cases, [r for b, a in pairs for r in changed(b.cases if b else (), a.cases)])
-        await self._append([event for change in changes for event in change.events])
-        await self._history.append([*zip(ordered, before, after, strict=True)])
+        entries = await self._history.entries([*zip(ordered, before, after, strict=True)])
+        events = [event_to_row(event) for change in changes for event in change.events]
+        known = [{**a.payment, "version_was": b.payment["version"]} for b, a in pairs if b]
+        new = [a.payment for b, a in pairs if not b]
+        updated, *_ = await self._session.write(
+            (_CHANGE_PAYMENT, known),
+            (_NEW_PAYMENT, new),
+            (_PUT_ATTEMPT, [row for b, a in pairs for row in changed(b.attempts if b else (), a.attempts)]),
+            (_PUT_CHARGE, [row for b, a in pairs for row in changed(b.charges if b else (), a.charges)]),
+            (_PUT_REFUND, [row for b, a in pairs for row in changed(b.refunds if b else (), a.refunds)]),
+            (_PUT_CASE, [row for b, a in pairs for row in changed(b.cases if b else (), a.cases)]),
+            (_NEW_EVENT, events),
+            (_NEW_DELIVERY, self._deliveries(events)),
+            (_NEW_ENTRY, entries),
+        )
+        if updated != len(known):
+            raise StaleWrite(f"{len(known) - updated} of {len(known)} payments were changed by somebody else")
         return saved
 
-    async def _write_payment(self, before: Payment | None, row: Any) -> None:  # noqa: ANN401 - a row
-        table = tables.payments
-        if before is None:
-            await self._connection.execute(table.insert().values(row))
-            return
-        where = (table.c.payment_id == bindparam("id_was")) & (table.c.version == bindparam("version_was"))
-        values = {**row, "id_was": before.payment_id, "version_was": before.version}
-        result = await self._connection.execute(update(table).where(where), values)
-        if result.rowcount != 1:
-            raise StaleWrite(f"payment {before.payment_id} was changed by somebody else")
-
-    async def _upsert(self, table: Table, rows: list[Row]) -> None:
-        if not rows:
-            return
-        insert = insert_into(self._connection, table)
-        key = [column.name for column in table.primary_key.columns]
-        rest = {column.name: insert.excluded[column.name] for column in table.columns if column.name not in key}
-        await self._connection.execute(insert.on_conflict_do_update(index_elements=key, set_=rest), rows)
-
-    async def _append(self, events: Iterable[Event]) -> None:
-        rows = [event_to_row(event) for event in events]
-        if not rows:
-            return
-        await self._connection.execute(tables.events.insert(), rows)
-        if self._subscribers:
-            due = [
-                {
-                    "subscriber": subscriber,
-                    "payment_id": row["payment_id"],
-                    "sequence": row["sequence"],
-                    "try_at": row["at"],
-                    "tries": 0,
-                }
-                for row in rows
-                for subscriber in self._subscribers
-            ]
-            await self._connection.execute(tables.outbox.insert(), due)
+    def _deliveries(self, events: Iterable[Row]) -> list[Row]:
+        return [
+            {
+                "subscriber": subscriber,
+                "payment_id": event["payment_id"],
+                "sequence": event["sequence"],
+                "try_at": event["at"],
+                "tries": 0,
+            }
+            for event in events
+            for subscriber in self._subscribers
+        ]
 
     async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:
         """A new reading number for each payment, in one statement on its row."""
-        table = tables.payments
-        numbers = (
-            update(table)
-            .where(table.c.payment_id.in_(sorted(payment_ids)))
-            .values(reading_number=table.c.reading_number + 1)
-            .returning(table.c.payment_id, table.c.reading_number)
-        )
-        return {row.payment_id: row.reading_number for row in await self._connection.execute(numbers)}
+        rows = await self._session.rows(_TAKE_NUMBERS, ids=sorted(payment_ids))
+        return {row["payment_id"]: row["reading_number"] for row in rows}
 
     async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
         """Events with a sequence above `after`, oldest first."""

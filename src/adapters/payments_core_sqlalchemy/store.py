@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from payments_core.chain import ChainKeys
 from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
+from payments_core.ports import OrderPayment
+from payments_core_sqlalchemy.finding import FIND, Unfinished, found_in
+from payments_core_sqlalchemy.session import Sessions
 from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
 
 __all__ = ["SqlStore", "database_errors", "engine_for"]
@@ -25,7 +29,14 @@ _RETRY_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
 """Serialization failure, deadlock, lock not available: the same transaction may succeed when it is run again."""
 _SERVER_TROUBLE = frozenset({"08", "53", "57", "58", "XX"})
 """Classes of SQLSTATE that speak of the connection or the server: lost, out of resources, shut down, broken."""
+_CONSTRAINT = "23"
+"""The class of SQLSTATEs that are broken constraints."""
+_STATEMENTS_OWN = (asyncpg.DataError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+"""What a driver raises without a SQLSTATE for a value or a statement it cannot take."""
 _CONNECTIONS = 10
+_SQLITE_READERS = 5
+_BESIDE = 2
+"""Connections beyond those that sessions keep, for migrations and checks through `engine`."""
 
 
 class SqlStore:
@@ -50,6 +61,10 @@ class SqlStore:
         self.history_keys = ChainKeys(history_keys)
         self._writer = engine_for(url, writes=True, connections=connections)
         self._reader = engine_for(url, writes=False, connections=connections) if self.is_sqlite else self._writer
+        self._writing = Sessions(_ours_to_begin(self._writer), 1 if self.is_sqlite else connections, _wait_s(self.url))
+        self._reading = self._writing
+        if self.is_sqlite:
+            self._reading = Sessions(_ours_to_begin(self._reader), _SQLITE_READERS, _wait_s(self.url))
 
     @property
     def engine(self) -> AsyncEngine:
@@ -67,8 +82,9 @@ class SqlStore:
 
         Errors: StorageUnavailable, StaleWrite.
         """
-        async with database_errors(), self._writer.connect() as connection:
-            yield SqlUnitOfWork(connection, self.history_keys, subscribers=self._subscribers)
+        async with database_errors(), self._writing.take() as session:
+            await session.begin("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+            yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[SqlUnitOfWork]:
@@ -76,16 +92,42 @@ class SqlStore:
 
         Errors: StorageUnavailable.
         """
-        async with database_errors(), self._reader.connect() as connection:
-            if not self.is_sqlite:
-                await connection.execution_options(isolation_level="REPEATABLE READ")
-            yield SqlUnitOfWork(connection, self.history_keys, subscribers=self._subscribers)
+        async with database_errors(), self._reading.take() as session:
+            await session.begin("BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ")
+            yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
+
+    async def find(self, order_id: str) -> OrderPayment | None:
+        """The payment of this order in one statement; one with refunds or cases needs a few, in one picture.
+
+        Errors: StorageUnavailable.
+        """
+        async with database_errors(), self._reading.take() as session:
+            found = found_in(await session.rows(FIND, order_id=order_id))
+        if not isinstance(found, Unfinished):
+            return found
+        async with self.reading() as uow:
+            payments = await uow.payments.load([found.payment_id])
+        return OrderPayment(found.customer_id, payments.get(found.payment_id))
 
     async def close(self) -> None:
         """Every connection is given back."""
+        await self._writing.close()
+        await self._reading.close()
         await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()
+
+
+def _wait_s(url: URL) -> float:
+    """On SQLite there is one writer, and whoever waits for it waits as long as for another process's write."""
+    return _BUSY_MS / 1000 if url.get_backend_name() == "sqlite" else _POOL_WAIT_S
+
+
+def _ours_to_begin(engine: AsyncEngine) -> AsyncEngine:
+    """The same engine and pool, with transactions begun and ended by the session instead of SQLAlchemy."""
+    if engine.dialect.name == "sqlite":
+        return engine.execution_options(ours_to_begin=True)
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def engine_for(url: str, *, writes: bool, connections: int = _CONNECTIONS) -> AsyncEngine:
@@ -95,7 +137,7 @@ def engine_for(url: str, *, writes: bool, connections: int = _CONNECTIONS) -> As
     return create_async_engine(
         url,
         pool_size=connections,
-        max_overflow=0,
+        max_overflow=_BESIDE,
         pool_timeout=_POOL_WAIT_S,
         connect_args={
             "timeout": _CONNECT_S,
@@ -112,8 +154,8 @@ def engine_for(url: str, *, writes: bool, connections: int = _CONNECTIONS) -> As
 def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
-        pool_size=1 if writes else 5,
-        max_overflow=0,
+        pool_size=1 if writes else _SQLITE_READERS,
+        max_overflow=_BESIDE,
         pool_timeout=_BUSY_MS / 1000,
         connect_args={"timeout": _BUSY_MS / 1000},
     )
@@ -129,7 +171,8 @@ def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:  # noqa: ANN401 - the driver's own type
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if not connection.get_execution_options().get("ours_to_begin"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 
@@ -147,7 +190,9 @@ async def database_errors() -> AsyncIterator[None]:
         if _is_the_statements(error):
             raise StorageError(f"the database refused a statement: {_short(error)}", retryable=True) from error
         raise StorageUnavailable(f"the database failed: {_short(error)}") from error
-    except (PoolTimeout, OSError, sqlite3.Error) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error) as error:
+        raise _of_driver(error) from error
+    except (PoolTimeout, OSError) as error:
         raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error
 
 
@@ -158,6 +203,19 @@ def _is_the_statements(error: DBAPIError) -> bool:
     if state := _sqlstate(error):
         return state[:2] not in _SERVER_TROUBLE
     return isinstance(error, DataError | InterfaceError | ProgrammingError)
+
+
+def _of_driver(error: Exception) -> StorageError:
+    """The same for a statement that went to the driver; a driver's own words may show values, so only its kind."""
+    kind, state = type(error).__name__, str(getattr(error, "sqlstate", None) or "")
+    told = f"{kind} {state}".strip()
+    if isinstance(error, sqlite3.IntegrityError) or state.startswith(_CONSTRAINT):
+        return StaleWrite(f"a constraint says that somebody else was first: {told}")
+    if state in _RETRY_SQLSTATES:
+        return StaleWrite(f"the database asks to run this again: {told}")
+    if (state and state[:2] not in _SERVER_TROUBLE) or (not state and isinstance(error, _STATEMENTS_OWN)):
+        return StorageError(f"the database refused a statement: {told}", retryable=True)
+    return StorageUnavailable(f"the database failed: {told}")
 
 
 def _sqlstate(error: DBAPIError) -> str:

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, select, tuple_, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payments_core.chain import ChainKeys
 from payments_core.ports import Due, DueKind, NotificationKey
@@ -14,6 +13,7 @@ from payments_core_sqlalchemy.history import SqlHistory
 from payments_core_sqlalchemy.inbox import SqlInbox
 from payments_core_sqlalchemy.order_book import SqlOrderBook
 from payments_core_sqlalchemy.repositories import SqlPayments
+from payments_core_sqlalchemy.session import Session
 
 __all__ = ["SqlUnitOfWork"]
 
@@ -21,16 +21,17 @@ __all__ = ["SqlUnitOfWork"]
 class SqlUnitOfWork:
     """The `UnitOfWork` port over one connection."""
 
-    def __init__(self, connection: AsyncConnection, keys: ChainKeys, *, subscribers: Sequence[str] = ()) -> None:
-        self.connection = connection
-        self.history = SqlHistory(connection, keys)
-        self.payments = SqlPayments(connection, self.history, subscribers)
-        self.inbox = SqlInbox(connection)
-        self.orders = SqlOrderBook(connection)
+    def __init__(self, session: Session, keys: ChainKeys, *, subscribers: Sequence[str] = ()) -> None:
+        self._session = session
+        self.connection = session.connection
+        self.history = SqlHistory(session, keys)
+        self.payments = SqlPayments(session, self.history, subscribers)
+        self.inbox = SqlInbox(session)
+        self.orders = SqlOrderBook(session)
 
     async def commit(self) -> None:
         """Everything done is durable; a connection lost meanwhile leaves it unknown, and repeating it is safe."""
-        await self.connection.commit()
+        await self._session.commit()
 
     async def claim_due(self, kind: DueKind, *, now: datetime, until: datetime, limit: int) -> list[Due]:
         """Rows of one kind that are due, oldest first, nobody else's until `until`."""

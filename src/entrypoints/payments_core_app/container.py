@@ -34,7 +34,7 @@ from payments_core_stripe import StripeGateway
 
 __all__ = ["Container", "close_gateways", "make_gateways"]
 
-_ERRANDS_AT_ONCE = 64
+_ERRANDS_AT_ONCE = 256
 
 
 def make_gateways(settings: Settings, store: SqlStore) -> Mapping[str, Gateway]:

@@ -331,7 +331,7 @@ def _limit(reader: "_Reader", gateway: str) -> Allowance:
 
 
 def _threads(reader: "_Reader") -> int:
-    return reader.whole("MIDTRANS_THREADS", 32, _THREADS_MAX)
+    return reader.whole("MIDTRANS_THREADS", 256, _THREADS_MAX)
 
 
 @attrs.define

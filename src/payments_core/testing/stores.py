@@ -190,14 +190,15 @@ class StoreContract:
         ]
         await self.updated(store, waiting)
         async with store.reading() as uow:
-            found = await uow.inbox.waiting(shard, "tx")
+            found = [k for k in await uow.inbox.waiting([shard]) if k.notification.transaction_id == "tx"]
             assert [(k.notification.body, k.asked, k.tries, k.check_at) for k in found] == [
                 (hints[0].body, 4, 1, LATER),
                 (hints[1].body, 4, 1, LATER),
             ]
         await self.updated(store, [attrs.evolve(waiting[0], verdict=Verdict.APPLIED, check_at=None)])
         async with store.reading() as uow:
-            assert len(await uow.inbox.waiting(shard, "tx")) == 1
+            assert {k.notification.body for k in await uow.inbox.waiting([shard])} == {h.body for h in hints[1:]}
+            assert await uow.inbox.waiting([payment(2).payment_id]) == []
             (applied,) = await uow.inbox.load([hints[0].key])
         assert (applied.verdict, applied.reason) == (Verdict.APPLIED, "asked")
 

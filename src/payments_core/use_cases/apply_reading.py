@@ -12,13 +12,14 @@ import attrs
 
 from payments_core.charges import attempt_of, compare
 from payments_core.decide import Reading, Verdict, decide_reading, still_wants
-from payments_core.errors import NotFound
+from payments_core.errors import NotFound, StorageError
 from payments_core.limits import REFUTE_AFTER
 from payments_core.observations import Observation
 from payments_core.payment import Attempt, Payment
 from payments_core.ports import Gateway, Kept, UnitOfWork
 from payments_core.states import ENDED, ChargeState, Signal
-from payments_core.use_cases.saving import Decided, Desk, again_if_stale
+from payments_core.use_cases.saving import Decided, Desk, again_if_stale, save_all
+from payments_core.use_cases.together import Together
 
 __all__ = ["AskGateway"]
 
@@ -31,14 +32,32 @@ def _nothing_more(payment: Payment) -> Payment:
 
 
 @attrs.frozen
+class _Answered:
+    """One answer to apply, and what its asker wants changed with it."""
+
+    payment_id: str
+    reading: Reading
+    then: Then
+
+    @property
+    def about(self) -> str | None:
+        """The transaction it speaks of; None when the gateway knows none."""
+        return self.reading.transaction_id or (self.reading.answer.transaction_id if self.reading.answer else None)
+
+
+@attrs.frozen
 class AskGateway:
-    """Asks a gateway about a transaction or a page, and applies the answer.
+    """Asks a gateway about a transaction or a page, and applies the answer; answers that come together, together.
 
     Errors, all methods: GatewayUnavailable, GatewayTimeout (nothing changed; the row that asked is due again).
     """
 
     desk: Desk
     gateways: Mapping[str, Gateway]
+    _together: Together[_Answered, Payment | None] = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_together", Together(self._apply_all))
 
     async def charge(
         self, payment_id: str, provider: str, attempt: int, transaction_id: str, number: int, then: Then = _nothing_more
@@ -103,25 +122,61 @@ class AskGateway:
 
     async def apply(self, payment_id: str, reading: Reading, then: Then = _nothing_more) -> Payment | None:
         """The payment after this reading, and every waiting hint it answers with its verdict."""
-        return await again_if_stale(lambda: self._apply(payment_id, reading, then), self.desk.clock)
+        return await self._together(_Answered(payment_id, reading, then))
 
-    async def _apply(self, payment_id: str, reading: Reading, then: Then) -> Payment | None:
-        """Locks keep the global order: the hints first, then their payment."""
+    async def _apply_all(self, answered: Sequence[_Answered]) -> list[Payment | Exception | None]:
+        """What became of each answer: one transaction for all; when it fails, each is tried once by itself."""
+        try:
+            return await again_if_stale(lambda: self._apply_together(answered), self.desk.clock)
+        except StorageError as error:
+            if len(answered) == 1:
+                return [error]
+        return [(await self._apply_all([one]))[0] for one in answered]
+
+    async def _apply_together(self, answered: Sequence[_Answered]) -> list[Payment | Exception | None]:
+        """Locks keep the global order: the hints first, then their payments."""
         now = self.desk.clock.now()
-        about = reading.transaction_id or (reading.answer.transaction_id if reading.answer else None)
+        ids = {one.payment_id for one in answered}
         async with self.desk.store.transaction() as uow:
-            waiting = await uow.inbox.waiting(payment_id, about) if about is not None else []
-            before = (await uow.payments.lock([payment_id])).get(payment_id)
-            if before is None:
-                return None
-            gateway = self.gateways[before.attempt(reading.attempt).provider]
-            after, used = before, await _is_ours(uow, gateway, before, reading)
-            if used:
-                decision = decide_reading(before, reading, lag=gateway.traits.status_lag, now=now)
-                after, used = decision.payment, decision.used
-            if waiting and (used or reading.transaction_id is not None):
-                after = await _answer_hints(uow, gateway, after, waiting, reading, now)
-            return await self.desk.put_back(uow, Decided(before, then(after)), actor=f"gateway:{gateway.name}")
+            abouts = {about for one in answered if (about := one.about) is not None}
+            hints = {kept.notification.key: kept for kept in await uow.inbox.waiting(ids, abouts)}
+            waiting = dict(hints)
+            before = await uow.payments.lock(ids)
+            decided = {payment_id: Decided(payment, payment) for payment_id, payment in before.items()}
+            failed: dict[int, Exception] = {}
+            for position, one in enumerate(answered):
+                if one.payment_id not in decided:
+                    continue
+                try:
+                    decided[one.payment_id], judged = await self._decide(
+                        uow, decided[one.payment_id], [*waiting.values()], one, now
+                    )
+                    waiting.update((kept.notification.key, kept) for kept in judged)
+                except StorageError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - a bug about one answer is told its asker, not its neighbours
+                    failed[position] = error
+            saved = await save_all(uow, [*decided.values()], now=now, actor="gateway", late=self.desk.late)
+            await uow.inbox.update([kept for key, kept in waiting.items() if kept is not hints[key]])
+            await uow.commit()
+        self.desk.errands([command for item in saved.values() for command in item.commands])
+        of = {payment_id: item.payment for payment_id, item in saved.items()}
+        return [failed.get(position) or of.get(one.payment_id) for position, one in enumerate(answered)]
+
+    async def _decide(
+        self, uow: UnitOfWork, so_far: Decided, hints: Sequence[Kept], one: _Answered, now: datetime
+    ) -> tuple[Decided, list[Kept]]:
+        """The payment after one answer, and the hints it gave a verdict or a new time."""
+        before, reading = so_far.after, one.reading
+        gateway = self.gateways[before.attempt(reading.attempt).provider]
+        after, used, judged = before, await _is_ours(uow, gateway, before, reading), list[Kept]()
+        if used:
+            decision = decide_reading(before, reading, lag=gateway.traits.status_lag, now=now)
+            after, used = decision.payment, decision.used
+        if used or reading.transaction_id is not None:
+            waiting = [kept for kept in hints if _waits_for(kept, before.payment_id, one.about)]
+            after, judged = _answer_hints(gateway, after, waiting, reading, now)
+        return attrs.evolve(so_far, after=one.then(after), actor=f"gateway:{gateway.name}"), judged
 
 
 async def _is_ours(uow: UnitOfWork, gateway: Gateway, payment: Payment, reading: Reading) -> bool:
@@ -140,9 +195,15 @@ async def _is_ours(uow: UnitOfWork, gateway: Gateway, payment: Payment, reading:
     return await uow.payments.bind(payment.payment_id, attempt.provider, attempt.account, answer.transaction_id)
 
 
-async def _answer_hints(
-    uow: UnitOfWork, gateway: Gateway, payment: Payment, waiting: Sequence[Kept], reading: Reading, now: datetime
-) -> Payment:
+def _waits_for(kept: Kept, payment_id: str, transaction_id: str | None) -> bool:
+    said = kept.notification
+    names_it = said.key.shard in (payment_id, "") and said.transaction_id == transaction_id
+    return names_it and kept.verdict is Verdict.WAITING
+
+
+def _answer_hints(
+    gateway: Gateway, payment: Payment, waiting: Sequence[Kept], reading: Reading, now: datetime
+) -> tuple[Payment, list[Kept]]:
     """Every hint of the transaction that arrived before the question left gets its verdict, or waits again."""
     answered = []
     for kept in waiting:
@@ -155,9 +216,7 @@ async def _answer_hints(
             payment = attrs.evolve(payment, reading_number=payment.reading_number + 1)
             judged = attrs.evolve(judged, asked=payment.reading_number)
         answered.append(judged)
-    if answered:
-        await uow.inbox.update(answered)
-    return payment
+    return payment, answered
 
 
 def _judge(payment: Payment, kept: Kept, hint: Observation, now: datetime, *, may_lag: bool) -> Kept:

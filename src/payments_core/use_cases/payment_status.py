@@ -7,7 +7,6 @@ import attrs
 from payments_core.errors import NotFound
 from payments_core.limits import REFRESH_EVERY
 from payments_core.money import Money
-from payments_core.orders import Order
 from payments_core.payment import Attempt, AttemptState, Decline, Payment
 from payments_core.ports import Clock, Store
 from payments_core.status import PaymentStatus, status
@@ -113,16 +112,9 @@ class ReadStatus:
             await self.clock.sleep(min(_LOOK_EVERY_S, left_s))
 
     async def _found(self, order_id: str, customer_id: str | None) -> Payment:
-        order, payment = await self._load(order_id)
-        if order is None or customer_id not in (None, order.customer.id):
+        found = await self.store.find(order_id)
+        if found is None or customer_id not in (None, found.customer_id):
             raise NotFound(f"no order {order_id}", code="order_not_found")
-        if payment is None:
+        if found.payment is None:
             raise NotFound(f"order {order_id} has no payment yet", code="no_payment")
-        return payment
-
-    async def _load(self, order_id: str) -> tuple[Order | None, Payment | None]:
-        async with self.store.reading() as uow:
-            order = await uow.orders.get(order_id)
-            if order is None or order.payment_id is None:
-                return order, None
-            return order, (await uow.payments.load([order.payment_id])).get(order.payment_id)
+        return found.payment

@@ -17,6 +17,7 @@ from payments_core.charges import attempt_of
 from payments_core.commands import AskCharge, Command
 from payments_core.decide import HintDecision, Verdict, decide_hint
 from payments_core.errors import MalformedNotification, NotFound, StorageError, StorageUnavailable
+from payments_core.evolving import evolve
 from payments_core.identity import read_provider_order_id
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
 from payments_core.observations import Observation
@@ -134,7 +135,7 @@ class ReceiveNotification:
         now = self.clock.now()
         async with self.store.transaction() as uow:
             unmatched = [kept for kept in await uow.inbox.lock(keys) if kept.verdict is Verdict.UNMATCHED]
-            later = [attrs.evolve(kept, tries=kept.tries + 1) for kept in unmatched]
+            later = [evolve(kept, tries=kept.tries + 1) for kept in unmatched]
             results, commands = await self._decide(uow, later, now)
             await uow.commit()
         self.errands(commands)
@@ -224,7 +225,7 @@ def _with_verdict(item: Kept, decision: _Decision, now: datetime, *, may_turn_up
         check_at = now + LEASE
     elif decision.verdict is Verdict.UNMATCHED and may_turn_up:
         check_at = _look_again_at(item.tries, now)
-    return attrs.evolve(item, verdict=decision.verdict, reason=decision.reason, asked=decision.asked, check_at=check_at)
+    return evolve(item, verdict=decision.verdict, reason=decision.reason, asked=decision.asked, check_at=check_at)
 
 
 async def payment_id_of(uow: UnitOfWork, kept: Kept) -> str:

@@ -26,11 +26,15 @@ Result = TypeVar("Result")
 
 @attrs.frozen
 class Decided:
-    """A payment before and after a decision; `before` is None for a new one, `also` are facts no payment shows."""
+    """A payment before and after a decision; `before` is None for a new one, `also` are facts no payment shows.
+
+    `actor` is who decided, where it is not the same for all that is saved together.
+    """
 
     before: Payment | None
     after: Payment
     also: tuple[Fact, ...] = ()
+    actor: str | None = None
 
 
 @attrs.frozen
@@ -58,7 +62,7 @@ async def save_all(
         settled = [attrs.evolve(item, after=return_late_money(item.after, now)) for item in settled]
     effects = [effect for item in settled if (effect := _order_effect(item.before, item.after))]
     moves = await uow.orders.apply(sorted(effects, key=lambda effect: effect.order_id)) if effects else {}
-    changes = [_change(item, moves.get(item.after.order_id), now, actor) for item in settled]
+    changes = [_change(item, moves.get(item.after.order_id), now, item.actor or actor) for item in settled]
     stored = await uow.payments.save(changes) if changes else {}
     for change in changes:
         commands = tuple(commands_between(change.before, change.after))

@@ -7,6 +7,7 @@ for the lease to end; then the next click, or the sweep, sends the same request 
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 
 import attrs
@@ -146,15 +147,16 @@ class StartPayment:
 
     # ── transaction 1: the intent ─────────────────────────────────────────────────────────────────────────────────
     async def _plan(self, order_id: str, wish: PageWish, customer_id: str | None, actor: str) -> PayPlan:
-        async with self.desk.store.reading() as uow:
-            order = await _order(uow, order_id, customer_id)
-            if order.payment_id is not None:
-                plan, _before = await self._plan_in(uow, order, wish, lock=False)
-                if isinstance(plan, SamePage | Await):
-                    return plan
+        found = await self.desk.store.find(order_id)
+        if found is None or customer_id not in (None, found.customer_id):
+            raise NotFound(f"no order {order_id}", code="order_not_found")
+        if found.payment is not None:
+            plan = self._planned(found.payment, wish, self.desk.clock.now())
+            if isinstance(plan, SamePage | Await):
+                return plan
         async with self.desk.store.transaction() as uow:
             order = await self._claimed(uow, order_id, customer_id)
-            plan, before = await self._plan_in(uow, order, wish, lock=True)
+            plan, before = await self._plan_locked(uow, order, wish)
             if isinstance(plan, SamePage | Await):
                 return plan
             return await self._store_intent(uow, order, before, plan, actor)
@@ -168,20 +170,19 @@ class StartPayment:
             raise StaleWrite(f"order {order_id} has a payment by now, or is over")
         return await _order(uow, order_id, customer_id)
 
-    async def _plan_in(
-        self, uow: UnitOfWork, order: Order, wish: PageWish, *, lock: bool
-    ) -> tuple[PayPlan, Payment | None]:
+    async def _plan_locked(self, uow: UnitOfWork, order: Order, wish: PageWish) -> tuple[PayPlan, Payment | None]:
         now = self.desk.clock.now()
         before = None
         if order.payment_id is not None:
-            ids = [order.payment_id]
-            before = (await (uow.payments.lock(ids) if lock else uow.payments.load(ids))).get(order.payment_id)
-        payment = before or new_payment(order, order.payment_id or "", now)
+            before = (await uow.payments.lock([order.payment_id])).get(order.payment_id)
+        return self._planned(before or new_payment(order, order.payment_id or "", now), wish, now), before
+
+    def _planned(self, payment: Payment, wish: PageWish, now: datetime) -> PayPlan:
         if lost_its_stock(payment):
             payment = attrs.evolve(payment, reserved_at=now)
         page = payment.payable_attempt
         gateway = self._gateway(page.provider if page else wish.provider)
-        return plan_pay(payment, wish, gateway.traits, self.policy, now), before
+        return plan_pay(payment, wish, gateway.traits, self.policy, now)
 
     async def _store_intent(
         self, uow: UnitOfWork, order: Order, before: Payment | None, plan: SendAgain | ReplacePage | NewPage, actor: str

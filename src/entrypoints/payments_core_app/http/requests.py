@@ -6,16 +6,17 @@ for a fault of ours.
 
 import re
 import secrets
+from functools import cache
 from time import perf_counter
 from typing import Any
 
 import msgspec
 import structlog
 from litestar import Request
-from litestar.datastructures import MutableScopeHeaders
 from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from prometheus_client import Histogram
 
 from payments_core.errors import InvalidInput
 from payments_core_app.metrics import REQUESTS
@@ -24,11 +25,11 @@ __all__ = ["Call", "RequestMiddleware", "request_id_of"]
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """An id the caller may bring along; anything else is replaced."""
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
 
 
 class Call(Request[Any, Any, Any]):
@@ -68,16 +69,28 @@ class RequestMiddleware(ASGIMiddleware):
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableScopeHeaders.from_message(message)
-                headers["X-Request-Id"] = request_id
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                message["headers"] = _with_ours([*message["headers"]], request_id.encode())
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             _refuse_nul(scope)
             await next_app(scope, receive, send_with_id)
-        REQUESTS.labels(str(scope.get("method")), _route(scope), str(status)).observe(perf_counter() - began)
+        _time_of(str(scope.get("method")), _route(scope), status).observe(perf_counter() - began)
+
+
+def _with_ours(headers: list[tuple[bytes, bytes]], request_id: bytes) -> list[tuple[bytes, bytes]]:
+    """The answer's headers with the id, and those of security that a route has not set itself."""
+    said = {name.lower() for name, _ in headers}
+    kept = (
+        [header for header in headers if header[0].lower() != b"x-request-id"] if b"x-request-id" in said else headers
+    )
+    return [*kept, (b"x-request-id", request_id), *(header for header in _SECURITY_HEADERS if header[0] not in said)]
+
+
+@cache
+def _time_of(method: str, route: str, status: int) -> Histogram:
+    """The series of these labels; finding it costs more than counting, and the lists are closed."""
+    return REQUESTS.labels(method, route, str(status))
 
 
 def request_id_of(scope: Scope) -> str:

@@ -1,0 +1,65 @@
+"""The payment of an order in one statement: what a status read costs.
+
+A charge belongs to an attempt, so joining the two gives a row for each, never the product of both. Refunds and cases
+are rare and belong to neither: a payment that has some is read in a transaction, a statement for each table.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+from sqlalchemy import String, Table, bindparam, select
+
+from payments_core.ports import OrderPayment
+from payments_core_sqlalchemy.rows import PaymentRows, Row, from_rows
+from payments_core_sqlalchemy.statements import Statement
+from payments_core_sqlalchemy.tables import attempts, charges, orders, payments
+
+__all__ = ["FIND", "Unfinished", "found_in"]
+
+_PARTS = (payments, attempts, charges)
+_LABELS: Mapping[str, Sequence[tuple[str, str]]] = {
+    table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns] for table in _PARTS
+}
+
+FIND = Statement(
+    select(
+        orders.c.customer_id,
+        *(column.label(f"{table.name}_{column.name}") for table in _PARTS for column in table.columns),
+    )
+    .select_from(
+        orders.outerjoin(payments, payments.c.payment_id == orders.c.payment_id)
+        .outerjoin(attempts, attempts.c.payment_id == payments.c.payment_id)
+        .outerjoin(
+            charges,
+            (charges.c.payment_id == attempts.c.payment_id) & (charges.c.attempt == attempts.c.number),
+        )
+    )
+    .where(orders.c.order_id == bindparam("order_id", type_=String()))
+)
+
+
+@attrs.frozen
+class Unfinished:
+    """The payment has more parts than one statement reads."""
+
+    customer_id: str
+    payment_id: str
+
+
+def found_in(rows: Sequence[Row]) -> OrderPayment | Unfinished | None:
+    """What the rows of `FIND` say of one order."""
+    if not rows:
+        return None
+    customer_id, payment = rows[0]["customer_id"], _part(payments, rows[0])
+    if payment["payment_id"] is None:
+        return OrderPayment(customer_id, None)
+    if payment["refunds"] or payment["cases"]:
+        return Unfinished(customer_id, payment["payment_id"])
+    tried = {row["attempts_number"]: _part(attempts, row) for row in rows if row["attempts_number"] is not None}
+    of_charges = [_part(charges, row) for row in rows if row["charges_transaction_id"] is not None]
+    return OrderPayment(customer_id, from_rows(PaymentRows(payment, [*tried.values()], of_charges, [], [])))
+
+
+def _part(table: Table, row: Mapping[str, Any]) -> Row:
+    return {name: row[label] for name, label in _LABELS[table.name]}

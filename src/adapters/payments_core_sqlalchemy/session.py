@@ -1,0 +1,174 @@
+"""One transaction on one connection, and the connections that are kept for them.
+
+SQLAlchemy makes the connections, checks them and forgets them when they break. The transaction is ours to begin and to
+end, because the statements of the hot paths go to the driver directly and SQLAlchemy would not know of them; what goes
+through SQLAlchemy runs inside the same transaction, on the same connection.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from payments_core.errors import StorageUnavailable
+from payments_core_sqlalchemy.statements import Row, Statement, Write
+
+__all__ = ["Session", "Sessions"]
+
+Written = tuple[Write, Sequence[Mapping[str, Any]]]
+
+
+class Session:
+    """A connection on which statements run; `begin` and `commit` are said by whoever has it."""
+
+    def __init__(self, connection: AsyncConnection, driver: Any) -> None:
+        self.connection = connection
+        self.dialect = connection.dialect
+        self.is_sqlite = connection.dialect.name == "sqlite"
+        self._driver = driver
+        self._is_open = False
+
+    async def begin(self, how: str) -> None:
+        """A transaction has begun in these words."""
+        self._is_open = True  # said before it is sent: who is cancelled meanwhile does not know
+        await self._driver.execute(how)
+
+    async def commit(self) -> None:
+        """Everything done is durable.
+
+        Errors: StorageUnavailable when a statement had failed, which PostgreSQL answers with a silent rollback.
+        """
+        said = await self._driver.execute("COMMIT")
+        self._is_open = False
+        if said == "ROLLBACK":
+            raise StorageUnavailable("the transaction had failed before its commit")
+
+    async def rollback(self) -> None:
+        """Nothing of it happened, or it was over already."""
+        with suppress(Exception):  # whatever it is, the connection says below whether it can be used again
+            await self._driver.execute("ROLLBACK")
+        self._is_open = self._driver.in_transaction if self.is_sqlite else self._driver.is_in_transaction()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another transaction may begin on it."""
+        if self._is_open or self.connection.closed or self.connection.invalidated:
+            return False
+        return self.is_sqlite or not self._driver.is_closed()
+
+    async def discard(self) -> None:
+        """The connection is nobody's any more."""
+        with suppress(Exception):  # it is broken already
+            await self.connection.invalidate()
+        with suppress(Exception):
+            await self.connection.close()
+
+    async def rows(self, statement: Statement, **values: Any) -> list[Row]:
+        """What the statement gives, by column name."""
+        compiled = statement.for_(self.dialect)
+        arguments = compiled.arguments(values)
+        if self.is_sqlite:
+            return compiled.rows(await self._driver.execute_fetchall(compiled.text, arguments))
+        return compiled.rows(await self._driver.fetch(compiled.text, *arguments))
+
+    async def write(self, *written: Written) -> list[int]:
+        """These rows, table by table, and how many rows each statement wrote.
+
+        On PostgreSQL all of them are one statement, so one round trip; it sees each table as it was before.
+        """
+        parts = [(write, rows) for write, rows in written if rows]
+        counts = iter(await (self._one_by_one(parts) if self.is_sqlite else self._together(parts)) if parts else ())
+        return [next(counts) if rows else 0 for _, rows in written]
+
+    async def write_returning(self, write: Write, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """These rows of one table, and what its RETURNING gives."""
+        if self.is_sqlite:
+            values = [value for row in write.tuples(self.dialect, rows) for value in row]
+            return write.read(self.dialect, await self._driver.execute_fetchall(write.text_of_rows(len(rows)), values))
+        return write.read(
+            self.dialect, await self._driver.fetch(write.text_of_arrays(1), *write.arrays(self.dialect, rows))
+        )
+
+    async def _one_by_one(self, parts: Sequence[Written]) -> list[int]:
+        counts = []
+        for write, rows in parts:
+            async with self._driver.executemany(write.text_of_rows(1), write.tuples(self.dialect, rows)) as cursor:
+                counts.append(cursor.rowcount)
+        return counts
+
+    async def _together(self, parts: Sequence[Written]) -> list[int]:
+        arguments: list[Any] = []
+        texts = []
+        for number, (write, rows) in enumerate(parts):
+            texts.append(f"w{number} AS ({write.text_of_arrays(len(arguments) + 1)} RETURNING 1)")
+            arguments += write.arrays(self.dialect, rows)
+        counts = ", ".join(f"(SELECT count(*) FROM w{number})" for number in range(len(parts)))
+        return [*(await self._driver.fetchrow(f"WITH {', '.join(texts)} SELECT {counts}", *arguments))]
+
+
+class Sessions:
+    """Connections kept open and ready: taking one that was used before costs nothing."""
+
+    def __init__(self, engine: AsyncEngine, connections: int, wait_s: float) -> None:
+        self._engine = engine
+        self._free: list[Session] = []
+        self._places = asyncio.Semaphore(connections)
+        self._wait_s = wait_s
+
+    @asynccontextmanager
+    async def take(self) -> AsyncIterator[Session]:
+        """A session that is nobody else's; whatever was not committed is rolled back.
+
+        Errors: StorageUnavailable when none becomes free in time.
+        """
+        await self._take_place()
+        try:
+            session = await self._ready() or await self._connected()
+            try:
+                yield session
+            finally:
+                if session.is_usable:
+                    self._free.append(session)
+                else:
+                    # A caller that is cancelled here must not leave half a transaction behind.
+                    await asyncio.shield(self._clean_up(session))
+        finally:
+            self._places.release()
+
+    async def _take_place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await self._places.acquire()
+        except TimeoutError:
+            raise StorageUnavailable("every connection to the database is in use") from None
+
+    async def _ready(self) -> Session | None:
+        """One that is still connected, the one used last first; the database may have closed it meanwhile."""
+        while self._free:
+            session = self._free.pop()
+            if session.is_usable:
+                return session
+            await session.discard()
+        return None
+
+    async def _connected(self) -> Session:
+        connection = await self._engine.connect()
+        driver = (await connection.get_raw_connection()).driver_connection
+        return Session(connection, driver)
+
+    async def _clean_up(self, session: Session) -> None:
+        await session.rollback()
+        if session.is_usable:
+            self._free.append(session)
+        else:
+            await session.discard()
+
+    async def close(self) -> None:
+        """Every connection is given back."""
+        while self._free:
+            await self._free.pop().connection.close()

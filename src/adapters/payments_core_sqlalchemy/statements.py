@@ -1,0 +1,266 @@
+"""Statements compiled once, and many rows in one statement.
+
+What SQLAlchemy costs is not the SQL but the work around every execution of it (several times the driver's own), so a
+statement of the hot paths is built from the same tables, compiled once for each dialect, and handed to the driver as
+text and values. Rarely used statements go through SQLAlchemy as ever, on the same connection (`session.py`).
+
+On PostgreSQL many rows are arrays, one a column (`unnest`): the text is the same for one row and for a hundred, so
+its plan is prepared once. On SQLite they are `executemany`.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from operator import itemgetter
+from typing import Any
+
+import attrs
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Dialect,
+    Executable,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    TypeDecorator,
+    bindparam,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.types import TypeEngine
+
+from payments_core_sqlalchemy.tables import Utc
+
+__all__ = ["Compiled", "Row", "Statement", "Write", "any_of", "insert", "update_by", "upsert"]
+
+Row = dict[str, Any]
+_Convert = Callable[[Any], Any]
+
+
+# ── one of many values ────────────────────────────────────────────────────────────────────────────────────────────────
+class _Many(TypeDecorator[list[str]]):
+    """A list as one value: an array on PostgreSQL, JSON on SQLite."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """What the dialect calls a list."""
+        return dialect.type_descriptor(ARRAY(String()) if dialect.name == "postgresql" else JSON())
+
+
+class any_of(ColumnElement[bool]):  # noqa: N801 - reads like the operator it is
+    """Whether the column is one of the values given under a name; unlike IN its text does not grow with them."""
+
+    type = Boolean()
+    inherit_cache = False
+
+    def __init__(self, column: Column[Any], name: str) -> None:
+        self.column, self.values = column, bindparam(name, type_=_Many())
+
+
+@compiles(any_of)
+def _any_of_json(element: any_of, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own
+    column, values = (compiler.process(part, **options) for part in (element.column, element.values))
+    return f"{column} IN (SELECT value FROM json_each({values}))"
+
+
+@compiles(any_of, "postgresql")
+def _any_of_array(element: any_of, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own
+    column, values = (compiler.process(part, **options) for part in (element.column, element.values))
+    return f"{column} = ANY ({values})"
+
+
+# ── compiled once ─────────────────────────────────────────────────────────────────────────────────────────────────────
+@attrs.frozen
+class Compiled:
+    """A statement in one dialect: its text, its values in order, and what has to be converted on the way.
+
+    Shape: `constants` are the values that were written into the statement itself.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    constants: Mapping[str, Any]
+    bind: Mapping[str, _Convert]
+    columns: tuple[str, ...]
+    read: tuple[tuple[str, _Convert], ...]
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """The values as the driver takes them."""
+        bind, given = self.bind, {**self.constants, **values}
+        return [bind[name](given[name]) if name in bind else given[name] for name in self.names]
+
+    def rows(self, records: Iterable[Sequence[Any]]) -> list[Row]:
+        """The rows a driver gave, by column name, as Python values."""
+        columns, read = self.columns, self.read
+        rows = [dict(zip(columns, record, strict=True)) for record in records]
+        for name, convert in read:
+            for row in rows:
+                if row[name] is not None:
+                    row[name] = convert(row[name])
+        return rows
+
+
+class Statement:
+    """A Core statement that is compiled once for each dialect."""
+
+    def __init__(self, statement: Executable) -> None:
+        self._statement = statement
+        self._compiled: dict[str, Compiled] = {}
+
+    def for_(self, dialect: Dialect) -> Compiled:
+        """The statement in this dialect."""
+        known = self._compiled.get(dialect.name)
+        return known if known is not None else self._compile(dialect)
+
+    def _compile(self, dialect: Dialect) -> Compiled:
+        compiled: Any = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        names = tuple(compiled.positiontup)
+        constants = {name: compiled.params[name] for name in names if compiled.binds[name].value is not None}
+        bind = {name: convert for name in names if (convert := _binder(compiled.binds[name].type, dialect))}
+        columns = [*getattr(self._statement, "exported_columns", [])]
+        read = [(column.name, convert) for column in columns if (convert := _reader(column.type, dialect))]
+        made = Compiled(compiled.string, names, constants, bind, tuple(column.name for column in columns), tuple(read))
+        self._compiled[dialect.name] = made
+        return made
+
+
+def _binder(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
+    if isinstance(kind, Utc) and dialect.name == "postgresql":
+        return None  # the driver takes aware moments as they are
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _reader(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
+    if isinstance(kind, Utc) and dialect.name == "postgresql":
+        return None  # and gives them in UTC
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
+
+
+# ── many rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+@attrs.define(eq=False, slots=False)
+class Write:
+    """One statement that writes any number of rows of one table.
+
+    Shape: `columns` are taken from every row, under these names; `verb` and `tail` are the words around the rows, with
+    `{table}` and, in an UPDATE, `r` for the row given.
+    """
+
+    table: Table
+    columns: tuple[tuple[str, TypeEngine[Any]], ...]
+    sets: tuple[str, ...] = ()
+    where: tuple[tuple[str, str], ...] = ()
+    conflict: str = ""
+    returning: tuple[str, ...] = ()
+    _texts: dict[tuple[str, int], str] = attrs.field(factory=dict, init=False)
+    _binders: dict[str, list[tuple[int, _Convert]]] = attrs.field(factory=dict, init=False)
+
+    # ── PostgreSQL: arrays ──
+    def arrays(self, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """One array a column."""
+        arrays: list[Any] = [*zip(*map(self._values, rows), strict=True)]
+        for position, convert in self._bind(dialect):
+            arrays[position] = [*map(convert, arrays[position])]
+        return arrays
+
+    def text_of_arrays(self, first: int) -> str:
+        """The statement whose arrays begin at the parameter with this number."""
+        key = ("arrays", first)
+        if key not in self._texts:
+            given = ", ".join(f"${number}::{_array(kind)}" for number, (_, kind) in enumerate(self.columns, first))
+            names = ", ".join(f'"{name}"' for name, _ in self.columns)
+            self._texts[key] = self._arrays(f"unnest({given}) AS r ({names})", names)
+        return self._texts[key]
+
+    def _arrays(self, rows: str, names: str) -> str:
+        value = {name: f'r."{name}"::jsonb' if isinstance(kind, JSON) else f'r."{name}"' for name, kind in self.columns}
+        if not self.where:
+            listed = ", ".join(value.values())
+            return f"INSERT INTO {self.table.name} ({names}) SELECT {listed} FROM {rows} {self._end()}"
+        sets = ", ".join(f'"{name}" = {value[name]}' for name in self.sets)
+        where = " AND ".join(f'{self.table.name}."{column}" = {value[name]}' for column, name in self.where)
+        return f"UPDATE {self.table.name} SET {sets} FROM {rows} WHERE {where} {self._end()}"
+
+    # ── SQLite: one row after another ──
+    def tuples(self, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+        """The values of each row in the order of the columns."""
+        return [*zip(*self.arrays(dialect, rows), strict=True)]
+
+    def text_of_rows(self, count: int) -> str:
+        """The statement for so many rows at once, or for one after another (1)."""
+        key = ("rows", count)
+        if key not in self._texts:
+            place = {name: f"?{number}" for number, (name, _) in enumerate(self.columns, 1)}
+            names = ", ".join(f'"{name}"' for name in place)
+            if self.where:
+                sets = ", ".join(f'"{name}" = {place[name]}' for name in self.sets)
+                where = " AND ".join(f'"{column}" = {place[name]}' for column, name in self.where)
+                self._texts[key] = f"UPDATE {self.table.name} SET {sets} WHERE {where} {self._end()}"
+            else:
+                values = ", ".join([f"({', '.join('?' * len(place))})"] * count)
+                self._texts[key] = f"INSERT INTO {self.table.name} ({names}) VALUES {values} {self._end()}"
+        return self._texts[key]
+
+    def _end(self) -> str:
+        returning = ", ".join(f'{self.table.name}."{name}"' for name in self.returning)
+        return f"{self.conflict} {f'RETURNING {returning}' if returning else ''}".strip()
+
+    @cached_property
+    def _values(self) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+        return itemgetter(*(name for name, _ in self.columns))
+
+    def _bind(self, dialect: Dialect) -> list[tuple[int, _Convert]]:
+        """The columns, by position, whose values the driver does not take as they are."""
+        if dialect.name not in self._binders:
+            kinds = (_document if isinstance(kind, JSON) else _binder(kind, dialect) for _, kind in self.columns)
+            self._binders[dialect.name] = [(position, kind) for position, kind in enumerate(kinds) if kind is not None]
+        return self._binders[dialect.name]
+
+    def read(self, dialect: Dialect, records: Iterable[Sequence[Any]]) -> list[Row]:
+        """What RETURNING gave, by column name, as Python values."""
+        columns = [self.table.c[name] for name in self.returning]
+        read = [(column.name, convert) for column in columns if (convert := _reader(column.type, dialect))]
+        return Compiled("", (), {}, {}, self.returning, tuple(read)).rows(records)
+
+
+def insert(table: Table, *, conflict: str = "", returning: tuple[str, ...] = ()) -> Write:
+    """New rows of this table."""
+    return Write(table, _columns(table), conflict=conflict, returning=returning)
+
+
+def upsert(table: Table) -> Write:
+    """Rows of this table, each new or written over the one with its key."""
+    key = [column.name for column in table.primary_key.columns]
+    sets = ", ".join(f'"{c.name}" = excluded."{c.name}"' for c in table.columns if c.name not in key)
+    names = ", ".join(f'"{name}"' for name in key)
+    return Write(table, _columns(table), conflict=f"ON CONFLICT ({names}) DO UPDATE SET {sets}")
+
+
+def update_by(table: Table, key: Mapping[str, str], sets: Sequence[str]) -> Write:
+    """These columns of the rows whose key columns equal the values under the names given for them."""
+    columns = {name: table.c[name].type for name in sets} | {name: table.c[c].type for c, name in key.items()}
+    return Write(table, tuple(columns.items()), sets=tuple(sets), where=tuple(key.items()))
+
+
+def _columns(table: Table) -> tuple[tuple[str, TypeEngine[Any]], ...]:
+    return tuple((column.name, column.type) for column in table.columns)
+
+
+def _document(value: Any) -> str | None:  # noqa: ANN401 - anything JSON can say
+    return None if value is None else _JSON(value)
+
+
+_JSON = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _array(kind: TypeEngine[Any]) -> str:
+    if isinstance(kind, Utc):
+        return "timestamptz[]"
+    names = ((BigInteger, "bigint[]"), (Integer, "int[]"), (Boolean, "boolean[]"), (LargeBinary, "bytea[]"))
+    return next((name for of, name in names if isinstance(kind, of)), "text[]")

@@ -1,0 +1,73 @@
+"""Group commit: what arrives while one transaction commits goes into the next one together.
+
+No delay is added. One batch is under way at a time, and each caller gets its own answer; a caller that goes away
+cancels nothing, since its item is in a batch already.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from payments_core.limits import BATCH_ITEMS_MAX
+
+__all__ = ["Together"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Together(Generic[Item, Result]):
+    """Hands items to `work` in batches; an exception among its results belongs to that item's caller."""
+
+    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]) -> None:
+        self._work = work
+        self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._is_busy = False
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Result:
+        """What became of this item. Errors: those of `work`."""
+        if self._is_busy:
+            done: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+            self._queue.append((item, done))
+            return await done
+        self._is_busy = True
+        try:
+            (result,) = await self._work([item])
+        finally:
+            self._go_on()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _go_on(self) -> None:
+        """Whoever came meanwhile is not bound to the caller they waited for."""
+        if self._queue:
+            self._running = asyncio.get_running_loop().create_task(self._run())
+        else:
+            self._is_busy = False
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                await self._next([self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS_MAX))])
+        finally:
+            self._is_busy = False
+
+    async def _next(self, batch: "Sequence[tuple[Item, asyncio.Future[Result]]]") -> None:
+        try:
+            results = await self._work([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - raised to every caller below; nobody may wait for ever
+            results = [error] * len(batch)
+        for (_, done), result in zip(batch, results, strict=True):
+            _answer(done, result)
+
+
+def _answer(done: "asyncio.Future[Result]", result: Result | Exception) -> None:
+    if done.done():  # the caller is gone
+        return
+    if isinstance(result, Exception):
+        done.set_exception(result)
+    else:
+        done.set_result(result)
