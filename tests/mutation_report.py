@@ -17,7 +17,7 @@ from mutmut.stats import status_by_exit_code
 CORE = Path("src/payments_core")
 HEAD = Path(__file__).with_name("mutation_report.md")
 """What a person wrote: the head of the page, and after it the reasons, each with the survivors it is about."""
-REASON = re.compile(r"^\*\*(?P<title>.+?)\*\*(?P<text>.*?)\n(?P<patterns>(?:    .+\n)+)", re.MULTILINE)
+REASON = re.compile(r"^\*\*(?P<title>.+?)\*\*(?P<text>.*)\n\n(?P<patterns>(?:    .+\n)+)", re.MULTILINE)
 KILLED = ("killed", "timeout")
 """A mutant that runs without end is stopped, which is noticed too."""
 MOST = 8
@@ -39,7 +39,7 @@ class Mutant:
         function = self.name.rpartition(".")[2]
         names = (function.partition("__mutmut_")[0] + "__mutmut_orig", function)
         was, now = MutantLineSpans.load(path).read_function_sources(names)  # type: ignore[union-attr]
-        old, new = was.splitlines()[1:], now.splitlines()[1:]
+        old, new = was.replace(names[0], "").splitlines(), now.replace(names[1], "").splitlines()
         while old and new and old[0] == new[0]:
             old, new = old[1:], new[1:]
         while old and new and old[-1] == new[-1]:
@@ -78,6 +78,9 @@ def page(found: list[Mutant]) -> Iterator[str]:
     """The whole page."""
     written = HEAD.read_text()
     yield written[: written.index("**")].rstrip()
+    untried = sum(mutant.status == "not checked" for mutant in found)
+    if untried:
+        yield f"\n**Not all of them were tried.** {untried} are left; those tried were chosen at random."
     yield from ("", *table(found), "", "## Why the others live", "")
     left = [m for m in found if m.status not in (*KILLED, "caught by type check", "not checked")]
     for reason in REASON.finditer(written):
@@ -103,7 +106,4 @@ def listed(group: list[Mutant], most: int = MOST) -> Iterator[str]:
 
 if __name__ == "__main__":
     everything = [*mutants()]
-    unchecked = [mutant for mutant in everything if mutant.status == "not checked"]
-    if unchecked:
-        print(f"{len(unchecked)} of {len(everything)} mutants have not been tried", file=sys.stderr)
     sys.stdout.write("\n".join(page(everything)).rstrip() + "\n")

@@ -7,7 +7,7 @@ import pytest
 
 from payments_core import Confirm, GatewayTraits, Policy, Signal
 from payments_core.consequences import begin_closing
-from payments_core.errors import Conflict, GatewayTimeout
+from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
 from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.payment import AttemptState, ChargeDue, CloseReason
 from payments_core.use_cases.operate import CancelOrder
@@ -27,6 +27,8 @@ async def test_at_its_deadline_an_unpaid_page_is_closed_and_stock_comes_back_onc
     assert world.stock == 8
     await world.pass_time(timedelta(hours=24, seconds=5))
     assert world.status.value == "expired"
+    events = world.store.payments.events[world.payment.payment_id]
+    assert [event.actor for event in events if event.type.value == "attempt.closing"] == ["deadline"]
     assert world.payment.attempt(1).proof == "closed"
     assert world.shop_order().status.value == "cancelled"
     assert world.stock == 10
@@ -409,7 +411,19 @@ async def test_a_page_whose_create_was_never_answered_is_created_once_more_to_be
     assert await cancel(world)
     assert world.gateway.calls == ["open", "open", "close", "read"]
     page = world.payment.attempt(1)
-    assert (page.state, page.proof, page.token is not None) == (AttemptState.DEAD, "closed", True)
+    assert (page.state, page.proof) == (AttemptState.DEAD, "closed")
+    assert (page.url or "").endswith(page.token or "no token")
+
+
+async def test_a_page_whose_create_is_refused_on_the_way_to_its_end_is_dead(world: World) -> None:
+    world.order()
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await world.click()
+    world.gateway.refuse_pages = True
+    assert await cancel(world)
+    assert world.payment.attempt(1).proof == "refused"
+    assert world.gateway.calls.count("open") == 2
 
 
 async def test_with_too_little_time_left_no_page_is_created_to_be_closed(world: World) -> None:

@@ -494,3 +494,15 @@ async def test_a_page_that_cannot_be_closed_now_goes_on_closing(world: World) ->
     payment = await world.service.operate.cancel(world.payment.payment_id, actor=BY)
     page = payment.attempt(1)
     assert (page.state, page.closing_by, page.checks) == (AttemptState.CLOSING, BY, 1)
+
+
+async def test_a_cancellation_whose_answer_was_lost_is_repeated_safely(world: World) -> None:
+    await world.opened()
+    await world.hear(world.tries(Signal.CAPTURED, method="card"))
+    world.gateway.lost_answers = 1
+    for _ in range(2):
+        payment = await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+        assert len(payment.refunds) == 1
+    await world.pass_time(HOUR)
+    assert world.status.value == "refunded"
+    assert world.gateway.calls.count("cancel") == 1

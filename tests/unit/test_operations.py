@@ -127,8 +127,9 @@ def test_the_same_wish_again_changes_nothing_and_another_has_to_wait() -> None:
 
 
 def test_nothing_is_wished_of_a_charge_that_is_being_cancelled() -> None:
-    going = PAGE.with_charge(charge(ChargeState.AUTHORIZED, cancel_asked=True))
-    assert refused(plan_capture, going, None, BOB, NOW).code == "under_way"
+    for due in (None, ChargeDue.CANCEL):
+        going = PAGE.with_charge(charge(ChargeState.AUTHORIZED, due=due, cancel_asked=True))
+        assert refused(plan_capture, going, None, BOB, NOW).code == "under_way"
 
 
 @pytest.mark.parametrize(

@@ -261,8 +261,9 @@ async def test_a_body_beyond_the_bound_is_refused_before_it_is_read(world: World
 
 
 async def test_a_gateway_that_is_not_set_up_has_no_webhook(world: World) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         world.service.receive.understand("elsewhere", b"{}", {})
+    assert caught.value.code == "gateway_not_configured"
 
 
 async def test_with_confirm_signature_a_move_needs_no_question() -> None:

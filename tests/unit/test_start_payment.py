@@ -428,3 +428,21 @@ async def test_a_waiting_click_looks_less_and_less_often(world: World, monkeypat
     assert max(pauses) == 0.1
     waited = world.clock.now() - began
     assert timedelta(seconds=15) <= waited < timedelta(seconds=15.2)
+
+
+async def test_equal_clicks_of_one_process_share_one_run_and_its_failure(world: World) -> None:
+    world.order()
+    world.gateway.refused_calls = 1
+    clicks = await asyncio.gather(*(world.click() for _ in range(5)), return_exceptions=True)
+    assert [type(click) for click in clicks] == [GatewayUnavailable] * 5
+    assert world.gateway.calls == ["open"]
+
+
+@pytest.mark.parametrize(("order_id", "customer"), [("o-9", "alice"), ("o-9", None), ("o-1", "mallory")])
+async def test_an_order_that_is_not_there_and_anothers_are_told_alike(
+    world: World, order_id: str, customer: str | None
+) -> None:
+    world.order()
+    with pytest.raises(NotFound) as caught:
+        await world.service.start(order_id, ANYTHING, customer_id=customer, actor="somebody")
+    assert caught.value.code == "order_not_found"
