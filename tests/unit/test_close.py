@@ -8,6 +8,7 @@ import pytest
 from payments_core import Confirm, GatewayTraits, Policy, Signal
 from payments_core.errors import Conflict
 from payments_core.payment import AttemptState, CloseReason
+from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
 from unit.world import World
 
@@ -315,3 +316,15 @@ async def test_a_failed_order_is_given_up_at_its_deadline(world: World) -> None:
     await world.pass_time(timedelta(hours=25))
     assert world.status.value == "expired"
     assert world.stock == 10
+
+
+async def test_a_token_that_was_replaced_while_it_was_closed_proves_nothing(world: World) -> None:
+    """Found by the simulation: two closings at once each made a token, and the end of the older one was believed."""
+    await world.opened()
+    world.gateway.unreachable = True
+    assert world.service.cancel_order is not None
+    await world.service.cancel_order("o-1", actor="shop")
+    closing, now = world.service.sweep.closing, world.clock.now()
+    assert closing._judge(world.payment, 1, _Seen(world.payment, token_gone="older"), now).attempt(1).is_payable
+    newest = _Seen(world.payment, token_gone=world.payment.attempt(1).token)
+    assert not closing._judge(world.payment, 1, newest, now).attempt(1).is_payable

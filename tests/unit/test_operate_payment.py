@@ -325,3 +325,12 @@ async def test_late_money_is_not_accepted_when_its_goods_are_gone(world: World) 
         await decide(world, CaseDecision.ACCEPT)
     assert refused.value.code == "out_of_stock"
     assert world.cases == ["late_payment"]
+
+
+async def test_a_void_of_a_part_that_was_captured_is_no_mismatch(world: World) -> None:
+    """Found by the simulation: the cancellation names what was captured, and somebody was called for it."""
+    transaction = await held(world)
+    await world.service.operate.capture(world.payment.payment_id, rupiah(60_000), actor=BY)
+    world.gateway.becomes(transaction, Signal.CANCELLED)
+    await world.hear(transaction)
+    assert world.cases == ["reversed"]

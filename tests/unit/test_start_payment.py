@@ -17,7 +17,9 @@ from payments_core.errors import (
     InvalidInput,
     NotFound,
 )
+from payments_core.pages import NewPage, page_dead, page_unanswered
 from payments_core.payment import AttemptState, CloseReason
+from payments_core.ports import PageOpened
 from unit.world import ANYTHING, World
 
 
@@ -267,3 +269,28 @@ async def test_traits_of_the_gateway_bound_the_lease() -> None:
     with pytest.raises(GatewayTimeout):
         await world.click()
     assert world.payment.attempt(1).lease_until is None, "whoever's call ended gives the lease up"
+
+
+async def test_an_answer_that_outlived_its_lease_does_not_replace_a_newer_token(world: World) -> None:
+    """Found by the simulation: the older token was handed out, and its end was taken for the end of the page."""
+    world.order()
+    start = world.service.start
+    slow = await start._plan("o-1", ANYTHING, "alice", "alice")
+    assert isinstance(slow, NewPage)
+    world.clock.move(timedelta(seconds=20))
+    clicked = await world.click()
+    after = start._after_reply(slow.attempt, PageOpened("older", "https://pay.example/older"), world.payment)
+    assert after.attempt(1).token == clicked.attempt.token
+    assert after.attempt(1).resend, "which is the newest nobody knows: the next click asks"
+
+
+async def test_nothing_is_due_of_a_page_that_ended_while_its_create_was_under_way(world: World) -> None:
+    """Found by the simulation: the sweep took it out every half minute, for ever."""
+    world.order()
+    plan = await world.service.start._plan("o-1", ANYTHING, "alice", "alice")
+    assert isinstance(plan, NewPage)
+    now = world.clock.now()
+    for lease in (plan.attempt.lease_until, None):
+        ended = page_dead(plan.payment, 1, "closed", now)
+        dead = ended.with_attempt(attrs.evolve(ended.attempt(1), lease_until=lease))
+        assert page_unanswered(dead, plan.attempt, now).attempt(1).check_at is None
