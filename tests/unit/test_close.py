@@ -10,6 +10,7 @@ from payments_core.consequences import begin_closing
 from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
 from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.payment import AttemptState, ChargeDue, CloseReason
+from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
 from payments_core_memory import MemoryGateway
 from unit.world import World
@@ -435,3 +436,15 @@ async def test_with_too_little_time_left_no_page_is_created_to_be_closed(world: 
     assert not await cancel(world)
     assert world.gateway.calls == ["open", "read"]
     assert world.payment.attempt(1).state is AttemptState.CLOSING
+
+
+async def test_a_token_that_was_replaced_while_it_was_closed_proves_nothing(world: World) -> None:
+    """Found by the simulation: two closings at once each made a token, and the end of the older one was believed."""
+    await world.opened()
+    world.gateway.unreachable = True
+    assert world.service.cancel_order is not None
+    await world.service.cancel_order("o-1", actor="shop")
+    closing, now = world.service.sweep.closing, world.clock.now()
+    assert closing._judge(world.payment, 1, _Seen(world.payment, token_gone="older"), now).attempt(1).is_payable
+    newest = _Seen(world.payment, token_gone=world.payment.attempt(1).token)
+    assert not closing._judge(world.payment, 1, newest, now).attempt(1).is_payable

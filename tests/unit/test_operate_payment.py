@@ -506,3 +506,12 @@ async def test_a_cancellation_whose_answer_was_lost_is_repeated_safely(world: Wo
     await world.pass_time(HOUR)
     assert world.status.value == "refunded"
     assert world.gateway.calls.count("cancel") == 1
+
+
+async def test_a_void_of_a_part_that_was_captured_is_no_mismatch(world: World) -> None:
+    """Found by the simulation: the cancellation names what was captured, and somebody was called for it."""
+    transaction = await held(world)
+    await world.service.operate.capture(world.payment.payment_id, rupiah(60_000), actor=BY)
+    world.gateway.becomes(transaction, Signal.CANCELLED)
+    await world.hear(transaction)
+    assert world.cases == ["reversed"]

@@ -19,7 +19,9 @@ from payments_core.errors import (
     StaleWrite,
 )
 from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
+from payments_core.pages import NewPage, page_dead, page_unanswered
 from payments_core.payment import AttemptState, CloseReason
+from payments_core.ports import PageOpened
 from unit.world import ANYTHING, World
 
 
@@ -446,3 +448,28 @@ async def test_an_order_that_is_not_there_and_anothers_are_told_alike(
     with pytest.raises(NotFound) as caught:
         await world.service.start(order_id, ANYTHING, customer_id=customer, actor="somebody")
     assert caught.value.code == "order_not_found"
+
+
+async def test_an_answer_that_outlived_its_lease_does_not_replace_a_newer_token(world: World) -> None:
+    """Found by the simulation: the older token was handed out, and its end was taken for the end of the page."""
+    world.order()
+    start = world.service.start
+    slow = await start._plan("o-1", ANYTHING, "alice", "alice")
+    assert isinstance(slow, NewPage)
+    world.clock.move(timedelta(seconds=20))
+    clicked = await world.click()
+    after = start._after_reply(slow.attempt, PageOpened("older", "https://pay.example/older"), world.payment)
+    assert after.attempt(1).token == clicked.attempt.token
+    assert after.attempt(1).resend, "which is the newest nobody knows: the next click asks"
+
+
+async def test_nothing_is_due_of_a_page_that_ended_while_its_create_was_under_way(world: World) -> None:
+    """Found by the simulation: the sweep took it out every half minute, for ever."""
+    world.order()
+    plan = await world.service.start._plan("o-1", ANYTHING, "alice", "alice")
+    assert isinstance(plan, NewPage)
+    now = world.clock.now()
+    for lease in (plan.attempt.lease_until, None):
+        ended = page_dead(plan.payment, 1, "closed", now)
+        dead = ended.with_attempt(attrs.evolve(ended.attempt(1), lease_until=lease))
+        assert page_unanswered(dead, plan.attempt, now).attempt(1).check_at is None

@@ -180,11 +180,18 @@ class Workload:
         world.ledger.refunds_wait = self.random.random() < 0.3
         if world.store.mood.down:
             world.actor(self._database_comes_back())
+        if world.gateway.weather.unreachable:
+            world.actor(self._gateway_comes_back())
         world.say(f"{world.gateway.weather} {world.store.mood} {self.messenger.post}")
 
     async def _database_comes_back(self) -> None:
         await asyncio.sleep(self.random.choice([2, 30, 200]))
         self.world.store.mood.down = False
+
+    async def _gateway_comes_back(self) -> None:
+        """Before a day has passed: every half minute somebody asks, which would be most of what a seed does."""
+        await asyncio.sleep(self.random.choice([30, 600, 3000]))
+        self.world.gateway.weather.unreachable = False
 
     def _jump_clocks(self) -> None:
         """The clocks differ by up to four seconds; now and then all of them jump ahead.
