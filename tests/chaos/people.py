@@ -120,7 +120,7 @@ class People:
 
     async def operate(self, what: str) -> None:
         """Capture, approve, deny: the operator's word on this payment."""
-        body = {} if what == "capture" else None
+        body: dict[str, int] | None = {} if what == "capture" else None
         path = f"/api/payments/{self.deed.payment_id}/{what}"
         await self.client.insist("POST", path, as_=self.operator, json=body, key=_key())
 
