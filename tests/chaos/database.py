@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 import attrs
 import psutil  # type: ignore[import-untyped]
 
@@ -23,7 +23,9 @@ _DEAD_S, _BACK_S = 20.0, 60.0
 class Database(Protocol):
     """A database that may be killed, when it is a process."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where the product finds it."""
 
     def kill(self) -> None:
         """kill -9 of all its processes."""
@@ -86,7 +88,7 @@ class Postgres:
     def start(self) -> None:
         """It has recovered, and answers."""
         owner, log = self.folder.stat(), self.folder.parent.parent / "postgres.log"
-        as_owner = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
+        as_owner: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid} if os.geteuid() == 0 else {}
         until = time.monotonic() + _BACK_S
         while not asyncio.run(_answers(self.url)):
             if self._server is None or self._server.poll() is not None:

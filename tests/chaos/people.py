@@ -112,7 +112,7 @@ class People:
         """So much is given back, asked for under one key however often it takes."""
         key = _key()
         self.deed.refunds[key] = rupiah
-        body = {} if rupiah is None else {"amount": rupiah}
+        body: dict[str, int] = {} if rupiah is None else {"amount": rupiah}
         path = f"/api/payments/{self.deed.payment_id}/refunds"
         answer = await self.client.insist("POST", path, as_=self.operator, json=body, key=key)
         if answer.is_success:
@@ -120,7 +120,7 @@ class People:
 
     async def operate(self, what: str) -> None:
         """Capture, approve, deny: the operator's word on this payment."""
-        body = {} if what == "capture" else None
+        body: dict[str, int] | None = {} if what == "capture" else None
         path = f"/api/payments/{self.deed.payment_id}/{what}"
         await self.client.insist("POST", path, as_=self.operator, json=body, key=_key())
 

@@ -24,7 +24,7 @@ class PostOffice:
     ports: Sequence[int]
     receipts: Counter[str] = attrs.field(factory=Counter)
     answers: Counter[str] = attrs.field(factory=Counter)
-    _turn: count = attrs.field(factory=count)
+    _turn: "count[int]" = attrs.field(factory=count)
     _server: asyncio.Server | None = None
 
     async def open(self) -> str:

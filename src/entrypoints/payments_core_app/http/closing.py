@@ -45,7 +45,8 @@ class Closing:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                # None: it was not set from Python, and cannot be set again from here.
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def ask(self) -> None:
         """Everybody who waits is answered now, and nobody waits any more."""
