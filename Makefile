@@ -7,7 +7,7 @@ STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean soak mutation
+.PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean soak mutation bench
 
 help: ## Print every target with a sentence.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | column -t -s '|' 2>/dev/null \
@@ -37,6 +37,9 @@ run: $(STAMP_APP) ## Run API, demo shop, console and both simulators on loopback
 
 test: setup ## Run every test: unit, laws, SQLite, a real PostgreSQL, HTTP, real processes, a browser where there is one.
 	@$(BIN)/python -m pytest
+
+bench: setup ## Race the webhook path and status reads against the floor on a PostgreSQL of its own; prints ratios.
+	@$(BIN)/python bench/race.py
 
 test-unit: setup ## Run the tests of the core and the laws, in a few minutes.
 	@$(BIN)/python -m pytest tests/unit

@@ -204,15 +204,11 @@ class Head:
 
 
 _ENTRY_FIELDS = tuple(field.name for field in attrs.fields(Entry))
+_h = tables.history.c
+_NEWEST = select(tables.payments.c.version).where(tables.payments.c.payment_id == _h.payment_id).scalar_subquery()
 _HEADS = Statement(
-    select(tables.history.c.payment_id, tables.history.c.version, tables.history.c.chain)
-    .join_from(
-        tables.payments,
-        tables.history,
-        (tables.history.c.payment_id == tables.payments.c.payment_id)
-        & (tables.history.c.version == tables.payments.c.version),
-    )
-    .where(any_of(tables.payments.c.payment_id, "ids"))
+    # Not a join: SQLite would begin it with the whole history.
+    select(_h.payment_id, _h.version, _h.chain).where(any_of(_h.payment_id, "ids"), _h.version == _NEWEST)
 )
 
 

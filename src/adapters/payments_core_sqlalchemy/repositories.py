@@ -61,7 +61,6 @@ class SqlPayments:
         self._connection = session.connection
         self._history = history
         self._subscribers = subscribers
-        self._loaded: dict[int, tuple[Payment, PaymentRows]] = {}
 
     async def lock(self, payment_ids: Collection[str]) -> dict[str, Payment]:
         """These payments, locked in the order of their ids until the transaction ends.
