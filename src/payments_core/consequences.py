@@ -96,7 +96,7 @@ def close_cases(payment: Payment, kinds: Collection[CaseKind], transaction_id: s
     """The payment with these cases of a charge closed by its gateway: what a person should have decided is over."""
     for case in payment.open_cases:
         if case.kind in kinds and case.transaction_id == transaction_id:
-            over = attrs.evolve(case, decision=CaseDecision.DISMISS, decided_by="gateway", decided_at=now, note=why)
+            over = evolve(case, decision=CaseDecision.DISMISS, decided_by="gateway", decided_at=now, note=why)
             payment = payment.with_case(over)
     return payment
 
@@ -134,7 +134,7 @@ def _close_what_is_known_now(payment: Payment, now: datetime) -> Payment:
     """An unknown outcome that the gateway has told after all waits for nobody any more, and blocks nothing."""
     for case in payment.open_cases:
         if case.kind is CaseKind.OUTCOME_UNKNOWN and _is_known_now(payment, case):
-            told = attrs.evolve(
+            told = evolve(
                 case, decision=CaseDecision.DISMISS, decided_by="gateway", decided_at=now, note="it has told since"
             )
             payment = payment.with_case(told)

@@ -341,6 +341,8 @@ async def test_sixteen_clients_never_get_more_than_was_taken_in_any_interleaving
         given = sum(refund.amount.amount_minor for refund in world.gateway.refunds.values())
         assert 0 < given == world.payment.charges[0].refunded_minor <= taken
     print(f"{tries} interleavings of partial refunds by 16 clients: never more than was taken")
+
+
 # ── a step at a time ──────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_the_history_names_who_asked_for_the_money_back(world: World) -> None:
     await paid(world)

@@ -65,9 +65,7 @@ class SqlInbox:
 
     async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         """The hints that wait for an answer, oldest first, locked in the order of their keys."""
-        rows = await self._session.rows(
-            _WAITING, ids=sorted({"", *payment_ids}), transactions=sorted(transaction_ids)
-        )
+        rows = await self._session.rows(_WAITING, ids=sorted({"", *payment_ids}), transactions=sorted(transaction_ids))
         return _oldest_first(_kept(row, _notification(row)) for row in rows)
 
     async def load(self, keys: Collection[NotificationKey]) -> list[Kept]:

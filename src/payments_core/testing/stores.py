@@ -161,8 +161,8 @@ class StoreContract:
         kept = (await self.remembered(store, [hint]))[hint.key]
         await self.updated(store, [attrs.evolve(kept, verdict=Verdict.WAITING, asked=1)])
         async with store.transaction() as uow:
-            assert [k.notification.key for k in await uow.inbox.waiting(FIRST, "pi_1")] == [hint.key]
-            assert await uow.inbox.waiting(FIRST, "pi_2") == []
+            assert [k.notification.key for k in await uow.inbox.waiting([FIRST], ["pi_1"])] == [hint.key]
+            assert await uow.inbox.waiting([FIRST], ["pi_2"]) == []
 
     async def test_a_notification_is_remembered_once_and_counted(self, store: Store) -> None:
         """Gateways repeat themselves; the same bytes are one notification, also in one batch."""
@@ -190,15 +190,16 @@ class StoreContract:
         ]
         await self.updated(store, waiting)
         async with store.reading() as uow:
-            found = [k for k in await uow.inbox.waiting([shard]) if k.notification.transaction_id == "tx"]
+            found = [k for k in await uow.inbox.waiting([shard], ["tx"]) if k.notification.transaction_id == "tx"]
             assert [(k.notification.body, k.asked, k.tries, k.check_at) for k in found] == [
                 (hints[0].body, 4, 1, LATER),
                 (hints[1].body, 4, 1, LATER),
             ]
         await self.updated(store, [attrs.evolve(waiting[0], verdict=Verdict.APPLIED, check_at=None)])
         async with store.reading() as uow:
-            assert {k.notification.body for k in await uow.inbox.waiting([shard])} == {h.body for h in hints[1:]}
-            assert await uow.inbox.waiting([payment(2).payment_id]) == []
+            left = await uow.inbox.waiting([shard], ["tx"])
+            assert {k.notification.body for k in left} == {h.body for h in hints[1:]}
+            assert await uow.inbox.waiting([payment(2).payment_id], ["other"]) == []
             (applied,) = await uow.inbox.load([hints[0].key])
         assert (applied.verdict, applied.reason) == (Verdict.APPLIED, "asked")
 

@@ -222,7 +222,7 @@ class World:
                     continue
                 for payment in (await uow.payments.load([order.payment_id or ""])).values():
                     times += _due_times(payment)
-                    times += [kept.check_at for kept in await uow.inbox.waiting([payment.payment_id])]
+                    times += [kept.check_at for kept in await uow.inbox.waiting([payment.payment_id], ())]
                 if self.shop is not None and order.payment_id is None and order.status is OrderStatus.PENDING:
                     times.append(order.expires_at)
         return min((at for at in times if at is not None), default=None)

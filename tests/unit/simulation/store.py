@@ -19,7 +19,17 @@ from payments_core.errors import StaleWrite, StorageUnavailable
 from payments_core.facts import Event
 from payments_core.orders import Order, OrderStatus, StockLevel, StockMove
 from payments_core.payment import Payment
-from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey, OrderEffect, PaymentFilter
+from payments_core.ports import (
+    Change,
+    Due,
+    DueKind,
+    Kept,
+    Notification,
+    NotificationKey,
+    OrderEffect,
+    OrderPayment,
+    PaymentFilter,
+)
 from payments_core_memory.orders import MemoryOrders
 from payments_core_memory.store import _fits, _Inbox
 from unit.simulation.locks import Deadlock, Locks, Owner
@@ -250,6 +260,11 @@ class _UnitPayments:
         await self.unit.lock(("bound", key))
         return bool(self.unit.bound.setdefault(key, payment_id) == payment_id)
 
+    async def owners(self, provider: str, account: str, transaction_ids: Collection[str]) -> dict[str, str]:
+        await self.unit.statement("payments.owners")
+        bound = {known: self.unit.bound.get((provider, account, known)) for known in transaction_ids}
+        return {known: owner for known, owner in bound.items() if owner is not None}
+
 
 class _UnitInbox:
     """The `Inbox` port inside one transaction: the memory twin's answers, behind locks."""
@@ -267,9 +282,9 @@ class _UnitInbox:
         await self.unit.statement("inbox.update")
         await self.rows.update(kept)
 
-    async def waiting(self, payment_id: str, transaction_id: str) -> list[Kept]:
+    async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         await self.unit.statement("inbox.waiting")
-        found = await self.rows.waiting(payment_id, transaction_id)
+        found = await self.rows.waiting(payment_ids, transaction_ids)
         await self._lock({kept.notification.key for kept in found})
         return [kept for kept in await self.load_again(found) if kept.verdict is Verdict.WAITING]
 
@@ -480,6 +495,14 @@ class SimulatedStore:
         """A unit of work that only reads."""
         async with self.transaction() as unit:
             yield unit
+
+    async def find(self, order_id: str) -> OrderPayment | None:
+        """The payment of this order as it is, read in one transaction."""
+        async with self.reading() as unit:
+            order = await unit.orders.get(order_id)
+            if order is None or order.payment_id is None:
+                return OrderPayment(order.customer.id, None) if order else None
+            return OrderPayment(order.customer.id, (await unit.payments.load([order.payment_id])).get(order.payment_id))
 
     def committed_now(self, changed: dict[str, tuple[Payment | None, Payment]]) -> None:
         self.commits += 1
