@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from chaos.books import Books, Ledger, Stored, Transaction
 from chaos.people import OPERATOR, Deed
@@ -23,9 +24,26 @@ def disagreements(stored: Stored, ledger: Ledger) -> list[str]:
     for books in stored.orders.values():
         found += _money(books, by_payment.get(books.payment_id or "", {}))
         found += [f"{books.order_id}: refund {key} is {refund['state']}"
-                  for key, refund in books.refunds.items() if refund["state"] in _UNDER_WAY]  # fmt: skip
+                  for key, refund in books.refunds.items() if _is_under_way(refund, books)]  # fmt: skip
         found += [f"{books.order_id}: a page is opening"] if "opening" in books.attempts else []
     return found
+
+
+def behind(stored: Stored, ledger: Ledger) -> list[str]:
+    """Transactions that the product has not heard the last of."""
+    by_payment = ledger.of_payments()
+    return [
+        transaction_id
+        for books in stored.orders.values()
+        for transaction_id, one in by_payment.get(books.payment_id or "", {}).items()
+        if books.left(transaction_id) != one.left
+    ]
+
+
+def _is_under_way(refund: Mapping[str, Any], books: Books) -> bool:
+    """One that nobody could tell of within its whole schedule stays unknown, and is a case: a person was told."""
+    told = ("refund_unknown", refund["transaction_id"]) in books.open_cases
+    return refund["state"] in _UNDER_WAY and not (refund["state"] == "unknown" and told)
 
 
 def _money(books: Books, transactions: Mapping[str, Transaction]) -> Iterator[str]:

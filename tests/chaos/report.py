@@ -28,6 +28,7 @@ class Outcome:
     storm_s: float = 0.0
     together: list[tuple[float, int]] = attrs.field(factory=list)
     """Product seconds after the last fault, and how many things had not come together then."""
+    told_again: int = 0
     ended_s: float = 0.0
     verify: str = ""
     violations: list[str] = attrs.field(factory=list)
@@ -55,6 +56,7 @@ class Outcome:
             ("clients gave up", sum(bool(deed.gave_up) for deed in self.deeds.values())),
             ("payments ended", _listed(ends)),
             ("open cases", _listed(cases)),
+            ("told once more", self._told_again()),
             ("came together", self._together()),
             ("every order ended", f"{self.ended_s:.0f} s of product time after the last fault"),
             ("payments verify", self.verify),
@@ -62,6 +64,9 @@ class Outcome:
         ]
         shown = [f"  {violation}" for violation in self.violations[:_VIOLATIONS_SHOWN]]
         return [*(f"{name:<18} {value}" for name, value in rows), *shown]
+
+    def _told_again(self) -> str:
+        return f"{self.told_again} transactions whose last notification was dropped, and which are polled no more"
 
     def _together(self) -> str:
         """How long after the last fault both sides said the same."""

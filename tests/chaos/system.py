@@ -53,6 +53,7 @@ class System:
     database: Database
     simulator: RunningSimulator
     office: PostOffice
+    office_url: str
     environment: dict[str, str]
     processes: list[Process]
     _zygote: "subprocess.Popen[str]"
@@ -122,7 +123,7 @@ async def running_system(plan: Plan, folder: Path) -> AsyncIterator[System]:
         office = PostOffice([process.port for process in processes if process.kind == "api"])
         origin = await office.open()
         stack.callback(office.close)
-        system = System(plan, folder, clock, database, simulator, office, environment, processes, zygote)
+        system = System(plan, folder, clock, database, simulator, office, origin, environment, processes, zygote)
         simulator.control("settings", {"notify_url": f"{origin}/api/webhooks/midtrans/"})
         for process in processes:
             system.start(process)

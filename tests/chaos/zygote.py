@@ -26,6 +26,8 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _become(json.loads(line))
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)  # as it does itself: whoever is told the pid may kill its group at once
         children.append(pid)
         print(json.dumps({"pid": pid}), flush=True)
     for pid in children:
@@ -34,7 +36,7 @@ def main() -> None:
 
 
 def _become(wish: dict[str, Any]) -> None:
-    os.setsid()
+    os.setpgid(0, 0)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(wish["environment"])

@@ -149,6 +149,8 @@ def test_what_has_not_come_together_yet_is_told() -> None:
     under_way = books()
     under_way.refunds["p-1-r1"]["state"] = "unknown"
     assert disagreements(stored(under_way), ledger()) == ["o-1: refund p-1-r1 is unknown"]
+    under_way.open_cases.append(("refund_unknown", "t-1"))
+    assert disagreements(stored(under_way), ledger()) == [], "a person was told"
 
 
 def test_an_order_that_never_ends_is_told() -> None:
