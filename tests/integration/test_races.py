@@ -1,7 +1,7 @@
 """Two transactions at once on a real database: what one reads, the other may be changing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -110,8 +110,8 @@ async def test_a_duplicate_that_meets_the_answer_of_its_own_question_is_no_deadl
     (first,) = await shop.service.receive.accept([notification])
     arrived, looked = asyncio.Event(), asyncio.Event()
 
-    async def slowly(inbox: SqlInbox, payment_id: str, transaction_id: str) -> list[Kept]:
-        found = await waiting(inbox, payment_id, transaction_id)
+    async def slowly(inbox: SqlInbox, payment_ids: Collection[str]) -> list[Kept]:
+        found = await waiting(inbox, payment_ids)
         looked.set()
         await asyncio.wait_for(arrived.wait(), 5)
         return found

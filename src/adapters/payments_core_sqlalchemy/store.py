@@ -119,8 +119,8 @@ class SqlStore:
 
 
 def _wait_s(url: URL) -> float:
-    """On SQLite there is one writer, and whoever waits for it waits as long as for another process's write."""
-    return _BUSY_MS / 1000 if url.get_backend_name() == "sqlite" else _POOL_WAIT_S
+    """How long a busy process lets its callers wait: as for another's write on SQLite, else as for a statement."""
+    return _BUSY_MS / 1000 if url.get_backend_name() == "sqlite" else _STATEMENT_S
 
 
 def _ours_to_begin(engine: AsyncEngine) -> AsyncEngine:
