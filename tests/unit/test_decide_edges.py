@@ -98,10 +98,11 @@ def test_declines_without_end_end_as_stale() -> None:
     payment = PAGE
     for number in range(CHARGES_MAX):
         payment = payment.with_charge(charge(ChargeState.DENIED, f"t-{number}"))
+    told = hint(payment, says(Signal.DENIED, "t-1")).payment
     full = hint(payment, says(Signal.DENIED, "one-more"))
     assert (full.verdict, full.payment) == (Verdict.STALE, payment)
     assert hint(payment, says(Signal.AUTHORIZED, "held")).verdict is Verdict.APPLIED, "money is always recorded"
-    assert hint(payment, says(Signal.DENIED, "t-1")).verdict is Verdict.STALE
+    assert hint(told, says(Signal.DENIED, "t-1")).verdict is Verdict.STALE, "why it was declined is known by now"
 
 
 # ── money a hint brings ───────────────────────────────────────────────────────────────────────────────────────────────

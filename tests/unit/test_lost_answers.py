@@ -168,7 +168,7 @@ async def test_a_wish_nobody_answers_stays_open_and_becomes_a_case(word: Signal,
     assert world.store.orders.held["o-1"] is StockMove.RESERVED
     assert world.cases == ["outcome_unknown"], "it goes on being visible"
     gateway.unreachable = False
-    await world.service.operate.refresh(world.payment.payment_id, actor="olga")
+    await world.service.refresh(world.payment.payment_id, actor="olga")
     assert world.payment.charges[0].state is ChargeState(word.value), "what was not done is not assumed"
 
 
@@ -239,6 +239,6 @@ async def test_while_an_opening_is_answered_with_404_it_is_not_dead() -> None:
     world, gateway = watched()
     gateway.lost_answers = 1
     await attempt(world, click)
-    await world.service.operate.refresh(world.payment.payment_id, actor="olga")
+    await world.service.refresh(world.payment.payment_id, actor="olga")
     assert world.payment.attempts[0].state is AttemptState.OPENING
     assert world.status.value == "pending"

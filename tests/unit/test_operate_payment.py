@@ -15,7 +15,7 @@ from payments_core.errors import (
     InvalidInput,
     NotFound,
 )
-from payments_core.limits import RETRY_SCHEDULE
+from payments_core.limits import RETRY_SCHEDULE, UNKNOWN_SCHEDULE
 from payments_core.payment import AttemptState, CaseDecision
 from unit.world import World, rupiah
 
@@ -348,7 +348,7 @@ async def test_refreshing_asks_about_the_page_and_every_charge(world: World) -> 
     for word in (Signal.DENIED, Signal.PENDING):
         await world.hear(world.tries(word))
     reads = world.gateway.calls.count("read")
-    await world.service.operate.refresh(world.payment.payment_id, actor=BY)
+    await world.service.refresh(world.payment.payment_id, actor=BY)
     assert world.gateway.calls.count("read") - reads == 3
 
 
@@ -358,12 +358,12 @@ async def test_refreshing_a_paid_order_asks_about_its_last_page(world: World) ->
     await world.hear(transaction)
     world.gateway.becomes(transaction, Signal.DENIED)
     reads = world.gateway.calls.count("read")
-    payment = await world.service.operate.refresh(world.payment.payment_id, actor=BY)
+    payment = await world.service.refresh(world.payment.payment_id, actor=BY)
     assert payment.paid_by is None
     assert world.gateway.calls.count("read") - reads == 2, "the page, and its charge"
 
 
-@pytest.mark.parametrize("operation", ["capture", "approve", "deny", "cancel", "refresh", "resolve"])
+@pytest.mark.parametrize("operation", ["capture", "approve", "deny", "cancel", "resolve"])
 async def test_what_is_asked_of_no_payment_is_not_found(world: World, operation: str) -> None:
     more = {"capture": [None], "resolve": [1, CaseDecision.DISMISS, "because"]}.get(operation, [])
     with pytest.raises(NotFound) as caught:
@@ -431,7 +431,7 @@ async def test_a_wish_that_was_sent_often_enough_is_only_asked_about(world: Worl
     with pytest.raises(GatewayUnavailable):
         await capture(world)
     payment = world.payment
-    for checks, sent in ((len(RETRY_SCHEDULE) + 1, 0), (len(RETRY_SCHEDULE), 1)):
+    for checks, sent in ((len(UNKNOWN_SCHEDULE) + 1, 0), (len(UNKNOWN_SCHEDULE), 1)):
         tired = attrs.evolve(payment.charges[0], checks=checks)
         world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
         before = world.gateway.calls.count("capture")

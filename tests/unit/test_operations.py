@@ -10,7 +10,7 @@ import pytest
 
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
-from payments_core.limits import LEASE, RETRY_SCHEDULE
+from payments_core.limits import LEASE, UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.operations import (
     accept_late_money,
@@ -159,14 +159,14 @@ def test_a_refused_wish_is_dropped_and_the_charge_stays() -> None:
 
 def test_an_unanswered_wish_is_asked_about_later_each_time_and_then_by_a_person() -> None:
     payment, wished = plan_capture(HELD, None, BOB, NOW)
-    for checks, pause in enumerate(RETRY_SCHEDULE):
+    for checks, pause in enumerate(UNKNOWN_SCHEDULE):
         payment = wish_unanswered(payment, "tx", LATER)
         assert payment.charge("tx") == attrs.evolve(wished, check_at=LATER + pause, checks=checks + 1)
         assert payment.cases == ()
     payment = wish_unanswered(payment, "tx", LATER)
     last = payment.charge("tx")
     assert last is not None
-    assert last.check_at == LATER + RETRY_SCHEDULE[-1], "still asked about, now and then"
+    assert last.check_at == LATER + UNKNOWN_SCHEDULE[-1], "still asked about, now and then"
     evidence = {"asked": "capture", "by": BOB}
     assert payment.cases == (case(CaseKind.OUTCOME_UNKNOWN, opened_at=LATER, evidence=evidence),)
 

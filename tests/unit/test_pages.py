@@ -278,7 +278,7 @@ def test_a_page_of_less_than_five_minutes_is_not_opened() -> None:
 @pytest.mark.parametrize("state", [OPENING, OPEN])
 def test_the_first_url_opens_the_page(state: AttemptState) -> None:
     sent = with_page(PAGE, state=state, request="{}", sends=1, lease_until=LATER, checks=3, resend=True)
-    page = page_opened(sent, 1, "token", URL, POLICY, NOW).attempt(1)
+    page = page_opened(sent, 1, "token", URL, TRAITS, POLICY, NOW).attempt(1)
     assert page == attrs.evolve(
         sent.attempt(1),
         state=OPEN,
@@ -296,13 +296,13 @@ def test_the_first_url_opens_the_page(state: AttemptState) -> None:
 def test_a_create_that_was_sent_twice_marks_its_page() -> None:
     """A late first one may still replace the token that is handed out."""
     sent = with_page(PAGE, state=OPENING, request="{}", sends=2, lease_until=LATER)
-    page = page_opened(sent, 1, "token", URL, POLICY, NOW).attempt(1)
+    page = page_opened(sent, 1, "token", URL, TRAITS, POLICY, NOW).attempt(1)
     assert (page.resend, page.request, page.sends) == (True, "{}", 0)
 
 
 def test_a_newer_url_takes_the_place_of_the_last_and_the_polling_goes_on() -> None:
     again = with_page(READY, sends=1, checks=3, resend=True, request="{}", lease_until=LATER)
-    page = page_opened(again, 1, "newer", "https://pay.example/2", POLICY, NOW).attempt(1)
+    page = page_opened(again, 1, "newer", "https://pay.example/2", TRAITS, POLICY, NOW).attempt(1)
     assert (page.token, page.url, page.checks, page.resend) == ("newer", "https://pay.example/2", 3, False)
 
 
@@ -312,14 +312,14 @@ def test_an_answer_that_comes_too_late_opens_nothing(state: AttemptState) -> Non
     over = with_page(PAGE, state=state, sends=1, lease_until=LATER, check_at=LATER)
     if state is AttemptState.SPENT:
         over = over.with_charge(charge())
-    page = page_opened(over, 1, "token", URL, POLICY, NOW).attempt(1)
+    page = page_opened(over, 1, "token", URL, TRAITS, POLICY, NOW).attempt(1)
     assert page == attrs.evolve(over.attempt(1), token="token", url=URL, lease_until=None)
 
 
 def test_an_unanswered_create_is_due_again_later_each_time() -> None:
     for checks in range(len(RETRY_SCHEDULE) + 2):
         sent = with_page(PAGE, state=OPENING, lease_until=LATER, checks=checks)
-        page = page_unanswered(sent, 1, NOW).attempt(1)
+        page = page_unanswered(sent, sent.attempt(1), NOW).attempt(1)
         pause = RETRY_SCHEDULE[min(checks, len(RETRY_SCHEDULE) - 1)]
         assert page == attrs.evolve(sent.attempt(1), lease_until=None, check_at=NOW + pause, checks=checks + 1)
 

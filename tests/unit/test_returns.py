@@ -11,7 +11,7 @@ import pytest
 from payments_core import Signal
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
-from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, RETRY_SCHEDULE
+from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, RETRY_SCHEDULE, UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.observations import RefundNews, RefundReport
 from payments_core.payment import CaseDecision, Payment, Refund, RefundState
@@ -211,19 +211,19 @@ def test_a_refund_is_marked_sent_before_the_call() -> None:
 
 @pytest.mark.parametrize("state", UNDER_WAY)
 def test_an_unanswered_refund_is_asked_about_later_each_time(state: RefundState) -> None:
-    for checks, pause in enumerate(RETRY_SCHEDULE):
+    for checks, pause in enumerate(UNKNOWN_SCHEDULE):
         waits = refund_unanswered(with_refund(state, checks=checks), "k-1", LATER).refund("k-1")
         stays_sent = state is SENT and checks == 0
         assert waits == refund(SENT if stays_sent else UNKNOWN, check_at=LATER + pause, checks=checks + 1)
 
 
 def test_after_the_schedule_a_refund_nobody_can_tell_of_is_a_case_and_still_asked_about() -> None:
-    last = len(RETRY_SCHEDULE)
+    last = len(UNKNOWN_SCHEDULE)
     assert refund_unanswered(with_refund(SENT, checks=last - 1), "k-1", LATER).cases == ()
     told = refund_unanswered(with_refund(SENT, checks=last), "k-1", LATER)
     evidence = {"refund": "k-1", "amount": "40000 IDR"}
     assert told.cases == (case(CaseKind.OUTCOME_UNKNOWN, opened_at=LATER, evidence=evidence),)
-    assert told.refund("k-1") == refund(UNKNOWN, check_at=LATER + RETRY_SCHEDULE[-1], checks=last + 1)
+    assert told.refund("k-1") == refund(UNKNOWN, check_at=LATER + UNKNOWN_SCHEDULE[-1], checks=last + 1)
 
 
 def test_a_week_after_it_was_asked_for_nobody_asks_about_a_refund_any_more() -> None:

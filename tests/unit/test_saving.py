@@ -15,6 +15,7 @@ from payments_core.ports import OrderEffect
 from payments_core.states import CaseKind
 from payments_core.testing.samples import LATER, NOW
 from payments_core.use_cases.saving import Decided, _order_effect, again_if_stale, save_all
+from payments_core_memory import ManualClock
 from unit.values import DEAD, PAGE, PAID, SPENT, WHOLE, case, charge, kinds, with_cases
 from unit.world import World
 
@@ -167,7 +168,7 @@ async def test_a_lost_race_is_run_again(lost: int) -> None:
             raise StaleWrite("somebody was first")
         return "done"
 
-    assert await again_if_stale(work) == "done"
+    assert await again_if_stale(work, ManualClock()) == "done"
     assert len(runs) == lost + 1
 
 
@@ -179,7 +180,7 @@ async def test_races_that_are_lost_for_ever_end() -> None:
         raise StaleWrite("somebody was first")
 
     with pytest.raises(StaleWrite):
-        await again_if_stale(work)
+        await again_if_stale(work, ManualClock())
     assert len(runs) == STALE_RETRIES_MAX + 1
 
 

@@ -202,14 +202,14 @@ async def test_rows_of_a_payment_that_is_gone_are_no_work(world: World) -> None:
         Due(DueKind.REFUND, "nobody", "k"),
         Due(DueKind.DEADLINE, "nobody"),
     ):
-        await world.service.sweep._attend(due)
+        await world.service.sweep.attend(due)
     assert world.store.payments.rows == {}
 
 
 async def test_an_unclicked_order_is_not_given_up_before_its_time(world: World) -> None:
     order = world.order()
-    await world.service.sweep._attend(Due(DueKind.ORDER, "o-1"))
+    await world.service.sweep.attend(Due(DueKind.ORDER, "o-1"))
     assert world.shop_order().status.value == "pending"
     world.clock.at = order.expires_at
-    await world.service.sweep._attend(Due(DueKind.ORDER, "o-1"))
+    await world.service.sweep.attend(Due(DueKind.ORDER, "o-1"))
     assert (world.shop_order().status.value, world.shop_order().expired) == ("cancelled", True)
