@@ -34,6 +34,7 @@ ROUTES: dict[str, tuple[str, str | None]] = {
     "post /api/payments/{payment_id}/deny": ("nobody", "payments:operate"),
     "post /api/payments/{payment_id}/refresh": ("nobody", "payments:operate"),
     "post /api/payments/{payment_id}/cases/{case_id}/resolve": ("nobody", "payments:operate"),
+    "post /api/payments/{payment_id}/transfers": ("nobody", "payments:operate"),
     "post /api/webhooks/{provider}": (PUBLIC, None),
     "get /health/live": (PUBLIC, None),
     "get /health/ready": (PUBLIC, None),

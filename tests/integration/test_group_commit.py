@@ -32,6 +32,8 @@ from payments_core_midtrans import MidtransSettings
 from payments_core_midtrans.client import MidtransClient
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.migrate import migrate_async
+from payments_core_sqlalchemy.session import Session
+from payments_core_sqlalchemy.statements import Statement
 from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
 
 SIGNED = GatewayTraits(confirm=Confirm.SIGNATURE)
@@ -48,17 +50,34 @@ async def shop(database_url: str) -> AsyncIterator[SqlShop]:
 
 @contextmanager
 def said(store: SqlStore) -> Iterator[list[str]]:
-    """Every statement the writer carries out, in order."""
+    """Every statement the writer carries out, in order, whether it goes through SQLAlchemy or to the driver."""
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         statements.append(" ".join(statement.split()))
 
+    def read(session: Session, statement: Statement, **values: Any) -> Any:
+        note(None, None, statement.for_(session.dialect).text)
+        return rows(session, statement, **values)
+
+    def written(session: Session, *parts: Any) -> Any:
+        for write, items in parts:
+            if items:
+                note(None, None, write.text_of_rows(1))
+        return write_all(session, *parts)
+
+    def returned(session: Session, write: Any, items: Any) -> Any:
+        note(None, None, write.text_of_rows(1))
+        return write_returning(session, write, items)
+
+    rows, write_all, write_returning = Session.rows, Session.write, Session.write_returning
     event.listen(store.engine.sync_engine, "before_cursor_execute", note)
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Session, "rows", read)
+        patched.setattr(Session, "write", written)
+        patched.setattr(Session, "write_returning", returned)
         yield statements
-    finally:
-        event.remove(store.engine.sync_engine, "before_cursor_execute", note)
+    event.remove(store.engine.sync_engine, "before_cursor_execute", note)
 
 
 async def settled(shop: SqlShop, count: int) -> list[Notification]:
@@ -93,7 +112,8 @@ async def test_rule_1_locks_are_taken_in_one_order(shop: SqlShop) -> None:
     firsts = [*dict.fromkeys(order)]
     expected = ["notifications", "payments", "orders", "reservations"]
     assert firsts == (expected if not shop.store.is_sqlite else ["notifications", "orders", "reservations", "payments"])
-    locking = [statement for statement in statements if "FROM payments" in statement]
+    locking = [statement for statement in statements if statement.startswith("SELECT payments.")]
+    assert locking
     assert all("ORDER BY payments.payment_id" in statement for statement in locking)
     if not shop.store.is_sqlite:  # SQLite locks the whole file with BEGIN IMMEDIATE
         assert all(statement.endswith("FOR UPDATE") for statement in locking)
@@ -342,15 +362,30 @@ async def test_rule_8_the_database_is_used_as_the_rule_says(shop: SqlShop) -> No
             await second.close()
 
 
-async def test_rule_9_the_blocking_client_runs_in_threads_of_its_own() -> None:
-    """Never on the loop, nor in the loop's default pool, where a slow gateway would hold up everything else."""
-    settings = MidtransSettings(server_key="SB-Mid-server-x", threads=2, timeout=timedelta(seconds=5))
-    client = MidtransClient(settings)
+async def test_rule_9_the_blocking_client_is_waited_for_by_the_loop_and_takes_no_thread() -> None:
+    """A slow gateway holds up nothing else: each call is answered when all four are on their way."""
+    arrived = asyncio.Barrier(4)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await arrived.wait()
+        body = b'{"status_code": "404", "status_message": "nobody"}'
+        head = f"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = MidtransSettings(
+        server_key="SB-Mid-server-x", threads=4, timeout=timedelta(seconds=20), snap_url=address, api_url=address
+    )
+    client, threads = MidtransClient(settings), threading.active_count()
     try:
-        names = await asyncio.gather(
-            *(client._in_thread(lambda: {"thread": threading.current_thread().name}) for _ in range(4))
-        )
+        calls = [asyncio.create_task(client.status(f"o-{number}")) for number in range(4)]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert threading.active_count() == threads
     finally:
-        client.close()
-    assert all(answer["thread"].startswith("midtrans") for answer in names)
-    assert len({answer["thread"] for answer in names}) <= 2
+        await client.close()
+        server.close()
+    assert [getattr(refusal, "code", refusal) for refusal in ended] == [404] * 4

@@ -112,8 +112,15 @@ class SimulatedGateway:
         """End the page named by the attempt's token."""
         return await self._call("close_page", lambda: self.ledger.close(attempt.provider_order_id, attempt.token))
 
-    async def read(self, reference: str) -> Observation | None:
-        """The transaction of this id, or the newest one of this order id."""
+    async def read(self, transaction_id: str) -> Observation | None:
+        """The transaction of this id."""
+        return await self._look(transaction_id)
+
+    async def read_page(self, attempt: Attempt) -> Observation | None:
+        """The newest transaction of this attempt's order id."""
+        return await self._look(attempt.provider_order_id)
+
+    async def _look(self, reference: str) -> Observation | None:
         seen = await self._call("read", lambda: self.ledger.read(reference, self.random.uniform(0, self.weather.lag_s)))
         return observe(fields_of(*seen)) if seen else None
 

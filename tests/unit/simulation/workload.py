@@ -321,7 +321,7 @@ class Workload:
             case "void":
                 await self._ask(lambda p: p.service.operate.cancel(name, actor="olga"))
             case "refresh":
-                await self._ask(lambda p: p.service.operate.refresh(name, actor="olga"))
+                await self._ask(lambda p: p.service.refresh(name, actor="olga"))
             case "resolve" if payment.open_cases:
                 case = random.choice(payment.open_cases).number
                 decision = random.choice(list(CaseDecision))
