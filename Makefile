@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 STAMP_APP := $(VENV)/.app-installed
 STAMP_DEV := $(VENV)/.dev-installed
 
+# A file of tests stays in one process: its servers are shared by its tests.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-unit test-integration laws simulation chaos check lint types imports snippets format docs build lock clean soak mutation bench
 
@@ -36,16 +39,16 @@ run: $(STAMP_APP) ## Run API, demo shop, console and both simulators on loopback
 	@exec $(BIN)/payments demo
 
 test: setup ## Run every test: unit, laws, SQLite, a real PostgreSQL, HTTP, real processes, a browser where there is one.
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 bench: setup ## Race the webhook path and status reads against the floor on a PostgreSQL of its own; prints ratios.
 	@$(BIN)/python bench/race.py
 
 test-unit: setup ## Run the tests of the core and the laws, in a few minutes.
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/unit
 
 test-integration: setup ## Run the tests that start databases, processes and servers.
-	@$(BIN)/python -m pytest tests/integration
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/integration
 
 laws: setup ## Run the laws alone, and show how many interleavings were explored.
 	@$(BIN)/python -m pytest tests/unit/laws -s

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Boolean, Integer, Table, event, text
+from sqlalchemy import BigInteger, Boolean, Float, Integer, Table, event, text
 from sqlalchemy.types import JSON, LargeBinary
 
 from payments_core.ports import DueKind
@@ -21,6 +21,7 @@ MODULES = (finding, history, inbox, order_book, repositories)
 VALUES: dict[str, Any] = {
     "ids": [f"{7:026d}", f"{8:026d}"],
     "order_id": f"{7:026d}",
+    "transactions": ["tx-7"],
     "this_order": f"{7:026d}",
     "this_payment": f"{9:026d}",
 }
@@ -61,13 +62,13 @@ def _many(table: Table) -> str:
     columns = [column for column in table.columns if not column.nullable]
     names = ", ".join(f'"{column.name}"' for column in columns)
     values = ", ".join(_value(column.type, column.name) for column in columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS g"
+    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS g ON CONFLICT DO NOTHING"
 
 
 def _value(kind: Any, name: str) -> str:
     if isinstance(kind, Boolean):
         return "false"
-    if isinstance(kind, Integer | BigInteger):
+    if isinstance(kind, Integer | BigInteger | Float):
         return "1"
     if isinstance(kind, JSON):
         return "'[]'"
