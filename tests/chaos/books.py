@@ -136,8 +136,8 @@ async def _read(connection: AsyncConnection) -> Stored:
     for payment_id, kind, many in await connection.execute(counted):
         payments[payment_id].events[kind] = many
     note, sku = tables.notifications.c, tables.stock.c
-    verdicts = dict((await connection.execute(select(note.digest, note.verdict))).tuples().all())
-    available = dict((await connection.execute(select(sku.sku, sku.available))).tuples().all())
+    verdicts = {row.digest: row.verdict for row in await connection.execute(select(note.digest, note.verdict))}
+    available = {row.sku: row.available for row in await connection.execute(select(sku.sku, sku.available))}
     return Stored(orders, verdicts, available)
 
 

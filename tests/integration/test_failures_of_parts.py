@@ -26,6 +26,11 @@ WITHOUT_DATABASE = {("get", "/health/live"), ("get", "/metrics")}
 BODIES: dict[tuple[str, str], Any] = {
     ("put", "/api/stock/{sku}"): {"available": 5},
     ("put", "/api/orders/{order_id}"): order_body(),
+    ("post", "/api/payments/{payment_id}/transfers"): {
+        "reference": "r-1",
+        "amount": "1000",
+        "bank_reference": "booking-1",
+    },
     ("post", "/api/payments/{payment_id}/refunds"): {},
     ("post", "/api/payments/{payment_id}/capture"): {},
     ("post", "/api/payments/{payment_id}/cases/{case_id}/resolve"): {"decision": "dismiss", "note": "seen"},

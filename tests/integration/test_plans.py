@@ -62,7 +62,8 @@ def _many(table: Table) -> str:
     columns = [column for column in table.columns if not column.nullable]
     names = ", ".join(f'"{column.name}"' for column in columns)
     values = ", ".join(_value(column.type, column.name) for column in columns)
-    return f"INSERT INTO {table.name} ({names}) SELECT {values} FROM generate_series(1, {ROWS}) AS g ON CONFLICT DO NOTHING"
+    rows = f"SELECT {values} FROM generate_series(1, {ROWS}) AS g ON CONFLICT DO NOTHING"
+    return f"INSERT INTO {table.name} ({names}) {rows}"
 
 
 def _value(kind: Any, name: str) -> str:

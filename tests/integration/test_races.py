@@ -110,8 +110,8 @@ async def test_a_duplicate_that_meets_the_answer_of_its_own_question_is_no_deadl
     (first,) = await shop.service.receive.accept([notification])
     arrived, looked = asyncio.Event(), asyncio.Event()
 
-    async def slowly(inbox: SqlInbox, payment_ids: Collection[str]) -> list[Kept]:
-        found = await waiting(inbox, payment_ids)
+    async def slowly(inbox: SqlInbox, payment_ids: Collection[str], transactions: Collection[str]) -> list[Kept]:
+        found = await waiting(inbox, payment_ids, transactions)
         looked.set()
         await asyncio.wait_for(arrived.wait(), 5)
         return found

@@ -133,8 +133,8 @@ def test_the_law_catches_joining_a_question_in_flight(monkeypatch: pytest.Monkey
     """Planted: an answer serves every waiting hint, also those that came after the question had left."""
     answer = apply_reading._answer_hints
 
-    async def joining(uow: Any, gateway: Any, payment: Any, waiting: Any, reading: Any, now: Any) -> Any:
-        return await answer(uow, gateway, payment, waiting, attrs.evolve(reading, number=10**9), now)
+    def joining(gateway: Any, payment: Any, waiting: Any, reading: Any, now: Any) -> Any:
+        return answer(gateway, payment, waiting, attrs.evolve(reading, number=10**9), now)
 
     monkeypatch.setattr(apply_reading, "_answer_hints", joining)
     monkeypatch.setattr(apply_reading, "still_wants", lambda *_: False)

@@ -175,8 +175,8 @@ def question_in_flight_joined(patch: pytest.MonkeyPatch) -> None:
     """An answer serves every waiting hint, also those that came after the question had left."""
     answer = apply_reading._answer_hints
 
-    async def joining(uow: Any, gateway: Any, payment: Any, waiting: Any, reading: Any, now: Any) -> Any:
-        return await answer(uow, gateway, payment, waiting, attrs.evolve(reading, number=10**9), now)
+    def joining(gateway: Any, payment: Any, waiting: Any, reading: Any, now: Any) -> Any:
+        return answer(gateway, payment, waiting, attrs.evolve(reading, number=10**9), now)
 
     patch.setattr(apply_reading, "_answer_hints", joining)
     patch.setattr(apply_reading, "still_wants", lambda *_: False)

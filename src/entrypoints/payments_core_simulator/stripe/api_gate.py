@@ -6,7 +6,7 @@ import re
 import attrs
 from litestar.response import Response
 
-from payments_core_simulator.fault_rules import RateLimit
+from payments_core_simulator.fault_rules import Outcome, RateLimit
 from payments_core_simulator.faults import CallFaults
 from payments_core_simulator.gate import Act, AnyRequest, Gate, Product, basic_key, to_response
 from payments_core_simulator.refusals import Refusal
@@ -47,6 +47,11 @@ class ApiGate(Gate):
             response = await super().answer(request, call, self._named(act, Origin(request_id)))
         response.headers.update(about)
         return response
+
+    async def _replaced(self, request: AnyRequest, outcome: Outcome) -> Response[bytes]:
+        """An answer that gets lost was given all the same, or its request never arrived: nothing is under way."""
+        self._simulator.keys.let_go(request.headers.get("idempotency-key", ""))
+        return await super()._replaced(request, outcome)
 
     async def _once(self, request: AnyRequest, call: str, act: Act, key: str, request_id: str) -> Response[bytes]:
         simulator, what = self._simulator, fingerprint(request.url.path, await request.body())

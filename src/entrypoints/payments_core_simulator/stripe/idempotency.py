@@ -64,6 +64,10 @@ class IdempotencyKeys:
         finally:
             self._busy.discard(key)
 
+    def let_go(self, key: str) -> None:
+        """No request is under way for this key."""
+        self._busy.discard(key)
+
     def recall(self, key: str, what: str, now: datetime) -> Kept | None:
         """Return the answer kept under this key, or None for a new one.
 
