@@ -190,7 +190,7 @@ async def database_errors() -> AsyncIterator[None]:
         if _is_the_statements(error):
             raise StorageError(f"the database refused a statement: {_short(error)}", retryable=True) from error
         raise StorageUnavailable(f"the database failed: {_short(error)}") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error) as error:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, sqlite3.Error) as error:
         raise _of_driver(error) from error
     except (PoolTimeout, OSError) as error:
         raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error

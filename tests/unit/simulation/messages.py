@@ -58,9 +58,14 @@ class Messenger:
             self.world.actor(self._deliver(body, self.random.uniform(1, 60)))
 
     def forge(self, transaction: Transaction, status: str) -> None:
-        """Somebody rewrote the status, which nobody signs, under a true signature."""
+        """Somebody rewrote the status, which nobody signs, under a true signature.
+
+        Never to the letter what the gateway itself will say later: a copy of what was answered already ends there
+        (design 3), so whoever guesses the very bytes of a reversal to come keeps it from being asked about.
+        """
         self.world.say(f"forged: {transaction.transaction_id} is {status}")
-        self.world.actor(self._deliver(_body(transaction, transaction.now, status=status), 0.1, genuine=False))
+        body = _body(transaction, transaction.now, status=status, forged=True)
+        self.world.actor(self._deliver(body, 0.1, genuine=False))
 
     async def _deliver(self, body: bytes, after_s: float, *, genuine: bool = True) -> None:
         await asyncio.sleep(after_s)
