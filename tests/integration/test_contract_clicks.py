@@ -1,5 +1,6 @@
 """Clicks that reach several server processes, and processes that die in the middle of one (on PostgreSQL)."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -115,7 +116,7 @@ def test_after_the_server_of_a_click_was_killed_the_next_click_succeeds(product:
         dying = pool.submit(click, product, doomed, order_id)
         until(lambda: creates(product) > before, what="the call at the gateway")
         doomed.kill()
-        with pytest.raises(httpx.HTTPError):
+        with contextlib.suppress(httpx.HTTPError):  # an answer may have been on its way when the server died
             dying.result(timeout=30)
     product.servers.remove(doomed)
     page = eventually_paid_page(product, product.servers[0], order_id)
