@@ -6,7 +6,7 @@ import re
 import attrs
 from litestar.response import Response
 
-from payments_core_simulator.fault_rules import Cut, LostAnswer, Outcome, RateLimit
+from payments_core_simulator.fault_rules import Cut, Outcome, RateLimit
 from payments_core_simulator.faults import CallFaults
 from payments_core_simulator.gate import Act, AnyRequest, Gate, Product, basic_key, to_response
 from payments_core_simulator.refusals import Refusal
@@ -49,8 +49,8 @@ class ApiGate(Gate):
         return response
 
     async def _replaced(self, request: AnyRequest, outcome: Outcome) -> Response[bytes]:
-        """What was done is not under way any more, though its answer gets lost; neither is what was cut off."""
-        if isinstance(outcome, Cut) or (isinstance(outcome, LostAnswer) and outcome.applied):
+        """What was cut off is not under way any more; what hangs is, until its caller gives up."""
+        if isinstance(outcome, Cut):
             self._simulator.keys.let_go(request.headers.get("idempotency-key", ""))
         return await super()._replaced(request, outcome)
 
