@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import payments_core
@@ -75,12 +75,20 @@ def arrived(product: Product, before: dict[str, int], **more: int) -> None:
     until(enough, seconds=60, what=f"calls {more} beyond {before}")
 
 
-async def _check_times(url: str) -> list[datetime]:
+async def _check_times(url: str) -> list[tuple[str, str, datetime]]:
+    """Where work is due, what it is about, and when."""
     engine = create_async_engine(url)
     try:
         async with engine.connect() as connection:
-            due = [table.c.check_at for table in (tables.notifications, tables.attempts, tables.refunds)]
-            return [when for column in due for when in (await connection.scalars(select(column))) if when is not None]
+            due = [
+                select(literal(table.name), state, table.c.check_at).where(table.c.check_at.is_not(None))
+                for table, state in (
+                    (tables.notifications, tables.notifications.c.verdict),
+                    (tables.attempts, tables.attempts.c.state),
+                    (tables.refunds, tables.refunds.c.state),
+                )
+            ]
+            return [tuple(row) for query in due for row in await connection.execute(query)]
     finally:
         await engine.dispose()
 
@@ -116,7 +124,8 @@ def test_what_dead_processes_held_is_taken_over_within_one_lease_by_another_depl
     assert worker.process.returncode is not None
 
     now = datetime.fromtimestamp(clock.now(), UTC)
-    assert all(when <= now + LEASE + timedelta(seconds=1) for when in asyncio.run(_check_times(database_of(product))))
+    due = asyncio.run(_check_times(database_of(product)))
+    assert [one for one in due if one[2] > now + LEASE + timedelta(seconds=1)] == []
     product.simulator.control("faults", {})
     deploy = another_version(tmp_path, clock)
     product.work(**deploy)

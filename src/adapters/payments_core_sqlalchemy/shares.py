@@ -1,8 +1,9 @@
 """A process's share of what a gateway may be asked: a row with a lease, all of them together within the limit.
 
 Living processes share alike. Whoever has more than his part gives it up with his next renewal, but never less than he
-is using; whoever has less takes what is free. So a newcomer waits a moment, the sum is never above the limit, and the
-share of a process that died comes back when its lease ends.
+is using; whoever has less takes what is free, and leaves an eighth of it for who comes next. So the sum is never above
+the limit, and who takes over from a process that died can begin at once: the share of the dead comes back only when its
+lease ends, and it may have held nearly all of it.
 """
 
 import attrs
@@ -17,6 +18,8 @@ from payments_core_sqlalchemy.tables import gateway_shares as table
 __all__ = ["Allowance", "SqlShares"]
 
 _LOCK = ""
+_LEFT = 8
+"""One part in so many of what is free is left free."""
 
 
 @attrs.frozen
@@ -81,8 +84,9 @@ class SqlShares:
 
 
 def _part(limit: int, living: int, taken: int) -> int:
-    """An equal part, at least one, as far as it is free."""
-    return max(0, min(max(1, limit // living), limit - taken))
+    """An equal part, at least one, as far as it is free; something stays for a newcomer where there is enough."""
+    free = limit - taken
+    return max(0, min(max(1, limit // living), free - free // _LEFT))
 
 
 async def _locked(connection: AsyncConnection, provider: str) -> float:
