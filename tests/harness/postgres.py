@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import attrs
+from sqlalchemy import make_url
 
 
 @attrs.frozen
@@ -35,10 +36,10 @@ class PostgresCluster:
         finally:
             server.cleanup()
 
-    def create_database(self) -> str:
-        """The URL of a new, empty database."""
+    def create_database(self, like: str | None = None) -> str:
+        """The URL of a new database: empty, or a copy of the one of this URL, to which nobody is connected."""
         name = f"t_{uuid4().hex}"
-        self.sql(f"CREATE DATABASE {name}")
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {make_url(like).database if like else 'template1'}")
         return f"postgresql+asyncpg://postgres@/{name}?host={self.folder / 'data'}"
 
     def sql(self, statement: str) -> str:
