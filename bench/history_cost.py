@@ -94,8 +94,8 @@ async def _main(url: str) -> None:
     await store.close()
     for (at_once, name), each in took.items():
         told = f"{median(each):.2f} ms a save (lowest {min(each):.2f}, highest {max(each):.2f})"
-        print(f"{at_once:>3} payments a transaction, {name} history: {told}")  # noqa: T201 - a command
-    print(f"{size:.0f} bytes a body; {_TURNS} turns of {_SAVES} saves each, in turns")  # noqa: T201 - a command
+        print(f"{at_once:>3} payments a transaction, {name} history: {told}")
+    print(f"{size:.0f} bytes a body; {_TURNS} turns of {_SAVES} saves each, in turns")
 
 
 if __name__ == "__main__":

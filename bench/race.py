@@ -286,7 +286,7 @@ def main() -> None:
     if given.json:
         plain = {name: [attrs.asdict(m) for m in each] for name, each in results.items()}
         given.json.write_text(json.dumps(plain, indent=1))
-    print(table(results))  # noqa: T201 - a command
+    print(table(results))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Ages come from partial indexes, so they cost little however many payments there 
 each is one SQL that names the payments it is broken for, and finds none in a sound database.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -297,14 +297,15 @@ class Watch:
         waiting = {name: Waiting(count, oldest) for name, count, oldest in found}
         return Backlog(now, waiting, {kind: int(count) for kind, count in by_kind})
 
-    async def broken(self) -> dict[str, Broken]:
-        """Every invariant with what it is broken for.
+    async def broken(self, names: Iterable[str] = INVARIANTS) -> dict[str, Broken]:
+        """Every invariant, or those of these names, with what it is broken for.
 
         Errors: StorageUnavailable.
         """
         answers = {}
         async with self._store.reading() as uow:
-            for name, (_, query) in INVARIANTS.items():
+            for name in names:
+                _, query = INVARIANTS[name]
                 which = query.subquery()
                 count = await uow.connection.scalar(select(func.count()).select_from(which))
                 some = await uow.connection.scalars(query.limit(_EXAMPLES_MAX)) if count else ()
