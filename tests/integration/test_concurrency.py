@@ -291,6 +291,35 @@ async def test_no_interleaving_of_partial_refunds_gives_back_more_than_was_taken
     assert 0 < given <= taken
 
 
+# ── redirect, notification and poller (B3) ────────────────────────────────────────────────────────────────────────────
+async def test_redirect_notification_and_poller_at_once_pay_once_in_a_real_database(shop: SqlShop) -> None:
+    """10,000 tries with `make soak`; orders of single steps are shuffled over the memory store (test_refresh)."""
+    dice = random.Random(13)  # noqa: S311 - a test repeats
+    tries = size(10_000, usually=25)
+    for number in range(tries):
+        payment_id, page_token = await shop.opened(f"o-{number}")
+        transaction = shop.gateway.buyer_tries(page_token, Signal.SETTLED)
+        page = (await shop.payment(payment_id)).attempts[0]
+
+        async def told(transaction: str = transaction) -> None:
+            await shop.service.receive("memory", *shop.gateway.notification(transaction))
+            await shop.errands.do(shop.service.perform)
+
+        doers = [
+            told(),
+            told(),
+            shop.service.refresh(payment_id),
+            shop.service.sweep.ask.page(payment_id, page),
+            shop.service.refresh.for_reader(payment_id),
+        ]
+        dice.shuffle(doers)
+        ended = await asyncio.gather(*doers, return_exceptions=True)
+        assert [e for e in ended if isinstance(e, BaseException) and not isinstance(e, StaleWrite)] == []
+        types = await shop.events(payment_id)
+        assert [types.count(kind) for kind in ("payment.paid", "order.paid", "stock.consumed")] == [1, 1, 1]
+    print(f"{tries} races of redirect, notification and poller: one paid effect in each")
+
+
 # ── constraints, not code (E4) ────────────────────────────────────────────────────────────────────────────────────────
 TWICE = {
     "a notification of the same bytes": (
