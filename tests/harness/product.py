@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import secrets
 import signal
 import socket
@@ -22,11 +23,17 @@ JWT_SECRET = "test-secret-that-is-long-enough-for-hs256"
 _READY_S = 30.0
 
 
+_PORTS = range(20_000, 32_000)
+"""Below those that outgoing connections get: else one could take the port of a server that is down for a moment."""
+
+
 def free_port() -> int:
     """A port nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free")
 
 
 def until(condition: Any, *, seconds: float = 20.0, what: str = "the condition") -> Any:
