@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payments_core.errors import StorageUnavailable
-from payments_core_sqlalchemy.statements import Row, Statement, Write
+from payments_core_sqlalchemy.statements import Row, Statement, Write, document
 
 __all__ = ["Session", "Sessions"]
 
@@ -87,9 +87,7 @@ class Session:
         if self.is_sqlite:
             values = [value for row in write.tuples(self.dialect, rows) for value in row]
             return write.read(self.dialect, await self._driver.execute_fetchall(write.text_of_rows(len(rows)), values))
-        return write.read(
-            self.dialect, await self._driver.fetch(write.text_of_arrays(1), *write.arrays(self.dialect, rows))
-        )
+        return write.read(self.dialect, await self._driver.fetch(write.text_of_document(1), *document(rows)))
 
     async def _one_by_one(self, parts: Sequence[Written]) -> list[int]:
         counts = []
@@ -99,13 +97,10 @@ class Session:
         return counts
 
     async def _together(self, parts: Sequence[Written]) -> list[int]:
-        arguments: list[Any] = []
-        texts = []
-        for number, (write, rows) in enumerate(parts):
-            texts.append(f"w{number} AS ({write.text_of_arrays(len(arguments) + 1)} RETURNING 1)")
-            arguments += write.arrays(self.dialect, rows)
-        counts = ", ".join(f"(SELECT count(*) FROM w{number})" for number in range(len(parts)))
-        return [*(await self._driver.fetchrow(f"WITH {', '.join(texts)} SELECT {counts}", *arguments))]
+        texts = [f"w{n} AS ({write.text_of_document(2 * n + 1)} RETURNING 1)" for n, (write, _) in enumerate(parts)]
+        counts = ", ".join(f"(SELECT count(*) FROM w{n})" for n in range(len(parts)))
+        documents = [value for _, rows in parts for value in document(rows)]
+        return [*(await self._driver.fetchrow(f"WITH {', '.join(texts)} SELECT {counts}", *documents))]
 
 
 class Sessions:
