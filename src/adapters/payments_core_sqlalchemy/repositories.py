@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-import attrs
 from sqlalchemy import Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payments_core.errors import StaleWrite
+from payments_core.evolving import evolve
 from payments_core.facts import Event, FactType
 from payments_core.payment import Payment
 from payments_core.ports import Change, PaymentFilter
@@ -125,7 +125,7 @@ class SqlPayments:
         before, after = [], []
         ordered = sorted(changes, key=lambda c: c.after.payment_id)
         for change in ordered:
-            stored = attrs.evolve(change.after, version=(change.before.version if change.before else 0) + 1)
+            stored = evolve(change.after, version=(change.before.version if change.before else 0) + 1)
             saved[stored.payment_id] = stored
             before.append(to_rows(change.before) if change.before else None)
             after.append(to_rows(stored))
