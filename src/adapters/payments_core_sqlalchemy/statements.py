@@ -8,14 +8,13 @@ On PostgreSQL many rows are one JSON document: the text is the same for one row 
 prepared once, and the driver has one value to encode instead of hundreds. On SQLite they are `executemany`.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
 import attrs
+import msgspec
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -180,8 +179,8 @@ class Write:
         return self._texts[key]
 
     def _of_document(self, rows: str) -> str:
-        names, given = (", ".join(f'{of}"{name}"' for name, _ in self.columns) for of in ("", "r."))
         if not self.where:
+            names, given = ", ".join(f'"{name}"' for name, _ in self.columns), ", ".join(map(_given, self.columns))
             return f"INSERT INTO {self.table.name} ({names}) SELECT {given} FROM {rows} {self._end()}"
         sets = ", ".join(f'"{name}" = r."{name}"' for name in self.sets)
         where = " AND ".join(f'{self.table.name}."{column}" = r."{name}"' for column, name in self.where)
@@ -256,22 +255,16 @@ def _columns(table: Table) -> tuple[tuple[str, TypeEngine[Any]], ...]:
 
 
 def document(rows: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
-    """The rows as PostgreSQL reads them back, by name, and their number; moments have an offset, bytes are hexadecimal.
+    """The rows as PostgreSQL reads them back, by name, and their number; bytes are in base 64.
 
-    Errors: TypeError for a value that JSON and PostgreSQL would not understand alike.
+    Errors: TypeError for a value JSON cannot say; UnicodeEncodeError for half a character.
     """
-    return _DOCUMENT(rows), len(rows)
+    return msgspec.json.encode(rows).decode(), len(rows)
 
 
-def _as_text(value: object) -> str:
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return f"\\x{value.hex()}"
-    raise TypeError(f"a document cannot say {value!r:.40}")
-
-
-_DOCUMENT = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False, default=_as_text).encode
+def _given(column: tuple[str, TypeEngine[Any]]) -> str:
+    name, kind = column
+    return f"decode(r.\"{name}\", 'base64')" if isinstance(kind, LargeBinary) else f'r."{name}"'
 
 
 def _type(kind: TypeEngine[Any]) -> str:
@@ -280,7 +273,6 @@ def _type(kind: TypeEngine[Any]) -> str:
         (BigInteger, "bigint"),
         (Integer, "int"),
         (Boolean, "boolean"),
-        (LargeBinary, "bytea"),
         (JSON, "jsonb"),
     )
     return next((name for of, name in names if isinstance(kind, of)), "text")
