@@ -13,7 +13,7 @@ from sqlalchemy import Label, String, Table, bindparam, select
 from payments_core.ports import OrderPayment
 from payments_core_sqlalchemy.rows import PaymentRows, Row, from_rows
 from payments_core_sqlalchemy.statements import Statement, any_of
-from payments_core_sqlalchemy.tables import attempts, charges, orders, payments
+from payments_core_sqlalchemy.tables import attempts, charges, history, orders, payments
 
 __all__ = ["FIND", "TRIED", "Unfinished", "found_in", "tried"]
 
@@ -38,11 +38,15 @@ FIND = Statement(
     .where(orders.c.order_id == bindparam("order_id", type_=String()))
 )
 TRIED = Statement(
-    select(*_labelled(attempts, charges))
-    .select_from(attempts.outerjoin(charges, _ON_THE_PAGE))
+    select(*_labelled(attempts, charges), history.c.version.label("saved_as"), history.c.chain)
+    .select_from(
+        attempts.join(payments, payments.c.payment_id == attempts.c.payment_id)
+        .outerjoin(charges, _ON_THE_PAGE)
+        .outerjoin(history, (history.c.payment_id == payments.c.payment_id) & (history.c.version == payments.c.version))
+    )
     .where(any_of(attempts.c.payment_id, "ids"))
 )
-"""The pages of these payments, and what was tried on them."""
+"""The pages of these payments, what was tried on them, and the history's newest entry, which the next one builds on."""
 
 
 @attrs.frozen

@@ -99,6 +99,8 @@ class SqlPayments:
     async def _whole(self, rows: Sequence[Row]) -> dict[str, Payment]:
         ids = [row["payment_id"] for row in rows]
         pages = await self._children(TRIED, ids, by="attempts_payment_id")
+        for payment_id, of_payment in pages.items():
+            self._history.remember(payment_id, of_payment[0]["saved_as"], of_payment[0]["chain"])
         refunds = await self._children(_REFUNDS, [row["payment_id"] for row in rows if row["refunds"]])
         cases = await self._children(_CASES, [row["payment_id"] for row in rows if row["cases"]])
         return {
