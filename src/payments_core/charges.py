@@ -5,6 +5,7 @@ the one exception is a refund that a gateway takes back.
 """
 
 from datetime import datetime
+from typing import Any
 
 from payments_core.evolving import evolve
 from payments_core.money import Money
@@ -73,7 +74,7 @@ def after_message(
         return evolve(was, refunded_minor=was.captured_minor)
     disputed = by_reading and message.dispute is not None
     amount = message.amount or was.amount
-    moved = evolve(
+    return evolve(
         was,
         state=to,
         amount=amount,
@@ -86,8 +87,8 @@ def after_message(
         occurred_at=_first_dated(was, to, message),
         decline=_decline(was, to, message, now),
         authorized_minor=amount.amount_minor if to is ChargeState.AUTHORIZED else was.authorized_minor,
+        **_amounts(was, message, to, disputed=disputed),
     )
-    return _with_amounts(moved, was, message, to, disputed=disputed)
 
 
 def _faults(was: Charge, attempt: Attempt, charge: Charge | None, message: Observation) -> frozenset[CaseKind]:
@@ -110,36 +111,40 @@ def _blank(attempt: Attempt, message: Observation) -> Charge:
     )
 
 
-def _with_amounts(moved: Charge, was: Charge, message: Observation, to: ChargeState, *, disputed: bool) -> Charge:
-    """`disputed`: the gateway was asked and says what is charged back now, which may be less than before."""
+def _amounts(was: Charge, message: Observation, to: ChargeState, *, disputed: bool) -> dict[str, Any]:
+    """The amounts that change, by field.
+
+    `disputed`: the gateway was asked and says what is charged back now, which may be less than before.
+    """
     if to in MONEY:
-        taken = was.captured_minor if was.state in MONEY and message.amount is None else moved.amount.amount_minor
-        moved = evolve(moved, captured_minor=taken, reversed_minor=0)
-        return evolve(
-            moved,
-            refunded_minor=_refunded(moved, message),
-            charged_back_minor=_now_charged_back(message) if disputed else _charged_back(moved, message),
-            charged_back_unknown=moved.charged_back_unknown or message.charged_back_unknown,
-        )
+        says_more = was.state not in MONEY or message.amount is not None
+        taken = (message.amount or was.amount).amount_minor if says_more else was.captured_minor
+        return {
+            "captured_minor": taken,
+            "refunded_minor": _refunded(was, message, taken),
+            "charged_back_minor": _now_charged_back(message) if disputed else _charged_back(was, message, taken),
+            "charged_back_unknown": was.charged_back_unknown or message.charged_back_unknown,
+            "reversed_minor": 0,
+        }
     if to is ChargeState.REVERSED:
         # What was given back before is not taken back a second time.
-        refunded = _refunded(was, message)
+        refunded = _refunded(was, message, was.captured_minor)
         left = was.captured_minor - refunded - was.charged_back_minor
-        return evolve(moved, refunded_minor=refunded, reversed_minor=max(0, left))
-    return moved
+        return {"refunded_minor": refunded, "reversed_minor": max(0, left)}
+    return {}
 
 
-def _refunded(charge: Charge, message: Observation) -> int:
+def _refunded(charge: Charge, message: Observation, captured_minor: int) -> int:
     if message.refunded_all:
-        return max(charge.refunded_minor, charge.captured_minor)
+        return max(charge.refunded_minor, captured_minor)
     confirmed = sum(r.amount.amount_minor for r in message.refunds if r.amount and r.news is RefundNews.CONFIRMED)
     total = message.refunded.amount_minor if message.refunded else 0
     return max(charge.refunded_minor, confirmed, total)
 
 
-def _charged_back(charge: Charge, message: Observation) -> int:
+def _charged_back(charge: Charge, message: Observation, captured_minor: int) -> int:
     if message.charged_back_all and message.charged_back is None:
-        return max(charge.charged_back_minor, charge.captured_minor)
+        return max(charge.charged_back_minor, captured_minor)
     return max(charge.charged_back_minor, message.charged_back.amount_minor if message.charged_back else 0)
 
 
@@ -174,6 +179,6 @@ def money_news(charge: Charge, message: Observation) -> bool:
     return (
         unknown_refund
         or unknown_charge_back
-        or _refunded(charge, message) > charge.refunded_minor
-        or _charged_back(charge, message) > charge.charged_back_minor
+        or _refunded(charge, message, charge.captured_minor) > charge.refunded_minor
+        or _charged_back(charge, message, charge.captured_minor) > charge.charged_back_minor
     )

@@ -20,7 +20,9 @@ def evolve(value: Value, **changes: Any) -> Value:  # noqa: ANN401 - any field o
     """The value with these fields changed."""
     kind: Any = type(value)
     names, read = _fields(kind)
-    made: Value = kind(**{**dict(zip(names, read(value), strict=True)), **changes})
+    given = dict(zip(names, read(value)))  # noqa: B905 - the same names made both
+    given.update(changes)
+    made: Value = kind(**given)
     return made
 
 

@@ -315,7 +315,7 @@ class Payment:
     events: int = 0
 
     def __attrs_post_init__(self) -> None:
-        if sum(attempt.is_payable for attempt in self.attempts) > 1:
+        if len(self.attempts) > 1 and sum(attempt.is_payable for attempt in self.attempts) > 1:
             raise ValueError(f"payment {self.payment_id}: two pages could be paid at once")
         if self.paid_by is not None and self.charge(self.paid_by) is None:
             raise ValueError(f"payment {self.payment_id}: paid by {self.paid_by}, which is no charge of it")
@@ -328,7 +328,10 @@ class Payment:
     @property
     def payable_attempt(self) -> Attempt | None:
         """The one attempt that is neither dead nor spent."""
-        return next((attempt for attempt in self.attempts if attempt.is_payable), None)
+        for attempt in self.attempts:
+            if attempt.is_payable:
+                return attempt
+        return None
 
     @property
     def last_attempt(self) -> Attempt | None:
@@ -369,7 +372,10 @@ class Payment:
 
     def charge(self, transaction_id: str) -> Charge | None:
         """The charge the gateway knows by this id."""
-        return next((c for c in self.charges if c.transaction_id == transaction_id), None)
+        for charge in self.charges:  # a loop, because a generator costs thrice as much, and it is asked all the time
+            if charge.transaction_id == transaction_id:
+                return charge
+        return None
 
     def charges_of(self, attempt: Attempt) -> tuple[Charge, ...]:
         """The transactions tried on this page."""

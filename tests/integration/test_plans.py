@@ -13,7 +13,7 @@ from payments_core.ports import DueKind
 from payments_core_sqlalchemy import SqlStore, finding, history, inbox, order_book, repositories, tables
 from payments_core_sqlalchemy.migrate import migrate_async
 from payments_core_sqlalchemy.session import Session
-from payments_core_sqlalchemy.statements import Statement, Write
+from payments_core_sqlalchemy.statements import Statement, Write, document
 
 ROWS = 20_000
 """Enough that a planner would read the table through if it had no index for the question."""
@@ -110,9 +110,8 @@ async def test_every_hot_statement_is_an_index_lookup(store: SqlStore) -> None:
         for found in named(Write):
             write: Write = found.values[0]
             row = dict.fromkeys((name for name, _ in write.columns), None)
-            statement = write.text_of_rows(1) if store.is_sqlite else write.text_of_arrays(1)
-            arrays = write.arrays(session.dialect, [row])
-            values = [array[0] for array in arrays] if store.is_sqlite else arrays
+            statement = write.text_of_rows(1) if store.is_sqlite else write.text_of_document(1)
+            values = [*write.tuples(session.dialect, [row])[0]] if store.is_sqlite else [*document([row])]
             assert_looks_up(await plan(store, session, statement, values))
             seen += 1
     assert seen >= 20

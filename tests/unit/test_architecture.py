@@ -3,6 +3,8 @@
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,20 @@ from payments_core_app.http.errors import CODES
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
+
+
+def test_importing_the_package_loads_nothing_before_it_is_asked_for() -> None:
+    """A command that wants one name does not wait for a hundred classes; and `status` stays the function."""
+    script = """
+import sys, payments_core
+print(*sorted({"attr", "asyncio", "logging", "decimal"} & {*sys.modules}))
+import payments_core.decide
+from payments_core import status
+print(callable(status))
+print(sorted({*payments_core.__all__} - {*dir(payments_core)}))
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines() == ["", "True", "[]"]
 
 
 def test_the_public_names_are_the_exported_ones() -> None:

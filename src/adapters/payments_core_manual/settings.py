@@ -1,6 +1,7 @@
 """What the manual gateway is told."""
 
 from datetime import timedelta
+from functools import cached_property
 
 import attrs
 
@@ -21,7 +22,7 @@ class ManualSettings:
     secrets: tuple[str, ...] = attrs.field(repr=False)
     page_base: str
 
-    @property
+    @cached_property
     def traits(self) -> GatewayTraits:
         """The signature covers everything said, nothing goes back by itself, and what was said stays said."""
         return GatewayTraits(

@@ -1,6 +1,7 @@
 """What the Midtrans adapter has to be told."""
 
 from datetime import timedelta
+from functools import cached_property
 
 import attrs
 
@@ -67,7 +68,7 @@ class MidtransSettings:
         """Where the Core API is."""
         return (self.api_url or _API[self.is_production]).rstrip("/")
 
-    @property
+    @cached_property
     def traits(self) -> GatewayTraits:
         """What the core must know: Midtrans signs no status, an answer may lag, and not every method gives back."""
         return GatewayTraits(

@@ -1,4 +1,4 @@
-"""The payment of an order in one statement: what a status read costs.
+"""The payment of an order in one statement, which is what a status read costs; and the pages of payments with it.
 
 A charge belongs to an attempt, so joining the two gives a row for each, never the product of both. Refunds and cases
 are rare and belong to neither: a payment that has some is read in a transaction, a statement for each table.
@@ -8,35 +8,45 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import String, Table, bindparam, select
+from sqlalchemy import Label, String, Table, bindparam, select
 
 from payments_core.ports import OrderPayment
 from payments_core_sqlalchemy.rows import PaymentRows, Row, from_rows
-from payments_core_sqlalchemy.statements import Statement
-from payments_core_sqlalchemy.tables import attempts, charges, orders, payments
+from payments_core_sqlalchemy.statements import Statement, any_of
+from payments_core_sqlalchemy.tables import attempts, charges, history, orders, payments
 
-__all__ = ["FIND", "Unfinished", "found_in"]
+__all__ = ["FIND", "TRIED", "Unfinished", "found_in", "tried"]
 
 _PARTS = (payments, attempts, charges)
 _LABELS: Mapping[str, Sequence[tuple[str, str]]] = {
     table.name: [(column.name, f"{table.name}_{column.name}") for column in table.columns] for table in _PARTS
 }
 
+
+def _labelled(*of: Table) -> list[Label[Any]]:
+    return [table.c[name].label(label) for table in of for name, label in _LABELS[table.name]]
+
+
+_ON_THE_PAGE = (charges.c.payment_id == attempts.c.payment_id) & (charges.c.attempt == attempts.c.number)
 FIND = Statement(
-    select(
-        orders.c.customer_id,
-        *(column.label(f"{table.name}_{column.name}") for table in _PARTS for column in table.columns),
-    )
+    select(orders.c.customer_id, *_labelled(*_PARTS))
     .select_from(
         orders.outerjoin(payments, payments.c.payment_id == orders.c.payment_id)
         .outerjoin(attempts, attempts.c.payment_id == payments.c.payment_id)
-        .outerjoin(
-            charges,
-            (charges.c.payment_id == attempts.c.payment_id) & (charges.c.attempt == attempts.c.number),
-        )
+        .outerjoin(charges, _ON_THE_PAGE)
     )
     .where(orders.c.order_id == bindparam("order_id", type_=String()))
 )
+TRIED = Statement(
+    select(*_labelled(attempts, charges), history.c.version.label("saved_as"), history.c.chain)
+    .select_from(
+        attempts.join(payments, payments.c.payment_id == attempts.c.payment_id)
+        .outerjoin(charges, _ON_THE_PAGE)
+        .outerjoin(history, (history.c.payment_id == payments.c.payment_id) & (history.c.version == payments.c.version))
+    )
+    .where(any_of(attempts.c.payment_id, "ids"))
+)
+"""The pages of these payments, what was tried on them, and the history's newest entry, which the next one builds on."""
 
 
 @attrs.frozen
@@ -56,9 +66,13 @@ def found_in(rows: Sequence[Row]) -> OrderPayment | Unfinished | None:
         return OrderPayment(customer_id, None)
     if payment["refunds"] or payment["cases"]:
         return Unfinished(customer_id, payment["payment_id"])
-    tried = {row["attempts_number"]: _part(attempts, row) for row in rows if row["attempts_number"] is not None}
-    of_charges = [_part(charges, row) for row in rows if row["charges_transaction_id"] is not None]
-    return OrderPayment(customer_id, from_rows(PaymentRows(payment, [*tried.values()], of_charges, [], [])))
+    return OrderPayment(customer_id, from_rows(PaymentRows(payment, *tried(rows), [], [])))
+
+
+def tried(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The attempts and the charges that these rows of one payment hold."""
+    pages = {row["attempts_number"]: _part(attempts, row) for row in rows if row["attempts_number"] is not None}
+    return [*pages.values()], [_part(charges, row) for row in rows if row["charges_transaction_id"] is not None]
 
 
 def _part(table: Table, row: Mapping[str, Any]) -> Row:

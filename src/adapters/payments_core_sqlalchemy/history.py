@@ -219,19 +219,26 @@ class SqlHistory:
         self._session = session
         self._connection = session.connection
         self.keys = keys
+        self._chains: dict[tuple[str, int], str] = {}
+
+    def remember(self, payment_id: str, version: int | None, chain: str | None) -> None:
+        """This transaction has read the code of the entry of this version; None when there is no such entry."""
+        if version is not None and chain is not None:
+            self._chains[payment_id, version] = chain
 
     async def entries(self, saves: Sequence[tuple[Change, PaymentRows | None, PaymentRows]]) -> list[Row]:
         """One entry for each save, after the entry of the version before it; whoever saves writes them.
 
         Where that entry is missing the new one holds the whole payment and begins a chain: a gap that stays visible.
         """
-        known = [before.payment["payment_id"] for _, before, _ in saves if before]
-        heads = {row["payment_id"]: row for row in await self._session.rows(_HEADS, ids=known)} if known else {}
+        built_on = {(b.payment["payment_id"], b.payment["version"]) for _, b, _ in saves if b}
+        if unread := sorted(payment_id for payment_id, _ in built_on - self._chains.keys()):
+            for row in await self._session.rows(_HEADS, ids=unread):
+                self.remember(row["payment_id"], row["version"], row["chain"])
         entries = []
         for change, before, after in saves:
             payment_id, version = after.payment["payment_id"], after.payment["version"]
-            head = heads.get(payment_id)
-            previous = head["chain"] if head and head["version"] == version - 1 else ""
+            previous = self._chains.get((payment_id, version - 1), "")
             body = make_body(change, before if previous else None, after)
             entry = self.keys.entry(previous, payment_id, version, body)
             entries.append({name: getattr(entry, name) for name in _ENTRY_FIELDS})

@@ -61,7 +61,7 @@ class SqlInbox:
     async def update(self, kept: Sequence[Kept]) -> None:
         """Verdict, reason, asked, tries and check_at as they stand in these values."""
         rows = [_update_row(item) for item in sorted(kept, key=lambda item: _sort_key(item.notification.key))]
-        await self._session.write((_UPDATE, rows))
+        self._session.write_later(_UPDATE, rows)
 
     async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         """The hints that wait for an answer, oldest first, locked in the order of their keys."""
@@ -80,6 +80,7 @@ class SqlInbox:
         return await self._all(query.order_by(*_KEY).with_for_update())
 
     async def _all(self, query: Any) -> list[Kept]:  # noqa: ANN401 - a Select
+        await self._session.flush()
         rows = (await self._connection.execute(query)).mappings().all()
         return _oldest_first(_kept(row, _notification(row)) for row in rows)
 

@@ -4,16 +4,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-import attrs
 from sqlalchemy import Table, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payments_core.errors import StaleWrite
+from payments_core.evolving import evolve
 from payments_core.facts import Event, FactType
 from payments_core.payment import Payment
 from payments_core.ports import Change, PaymentFilter
 from payments_core_sqlalchemy import tables
+from payments_core_sqlalchemy.finding import TRIED, tried
 from payments_core_sqlalchemy.history import SqlHistory
 from payments_core_sqlalchemy.rows import PaymentRows, Row, changed, event_to_row, from_rows, to_rows
 from payments_core_sqlalchemy.session import Session
@@ -34,7 +35,6 @@ def _of_payments(table: Table) -> Statement:
 _p = tables.payments.c
 _BY_ID = select(tables.payments).where(any_of(_p.payment_id, "ids")).order_by(_p.payment_id)
 _LOAD, _LOCK = Statement(_BY_ID), Statement(_BY_ID.with_for_update())
-_ATTEMPTS, _CHARGES = _of_payments(tables.attempts), _of_payments(tables.charges)
 _REFUNDS, _CASES = _of_payments(tables.refunds), _of_payments(tables.cases)
 _TAKE_NUMBERS = Statement(
     update(tables.payments)
@@ -98,22 +98,23 @@ class SqlPayments:
 
     async def _whole(self, rows: Sequence[Row]) -> dict[str, Payment]:
         ids = [row["payment_id"] for row in rows]
-        attempts = await self._children(_ATTEMPTS, ids)
-        charges = await self._children(_CHARGES, ids)
+        pages = await self._children(TRIED, ids, by="attempts_payment_id")
+        for payment_id, of_payment in pages.items():
+            self._history.remember(payment_id, of_payment[0]["saved_as"], of_payment[0]["chain"])
         refunds = await self._children(_REFUNDS, [row["payment_id"] for row in rows if row["refunds"]])
         cases = await self._children(_CASES, [row["payment_id"] for row in rows if row["cases"]])
         return {
-            payment_id: from_rows(
-                PaymentRows(row, attempts[payment_id], charges[payment_id], refunds[payment_id], cases[payment_id])
-            )
+            payment_id: from_rows(PaymentRows(row, *tried(pages[payment_id]), refunds[payment_id], cases[payment_id]))
             for payment_id, row in zip(ids, rows, strict=True)
         }
 
-    async def _children(self, statement: Statement, payment_ids: list[str]) -> dict[str, list[Row]]:
+    async def _children(
+        self, statement: Statement, payment_ids: list[str], by: str = "payment_id"
+    ) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = defaultdict(list)
         if payment_ids:
             for row in await self._session.rows(statement, ids=payment_ids):
-                found[row["payment_id"]].append(row)
+                found[row[by]].append(row)
         return found
 
     async def save(self, changes: Sequence[Change]) -> dict[str, Payment]:
@@ -125,7 +126,7 @@ class SqlPayments:
         before, after = [], []
         ordered = sorted(changes, key=lambda c: c.after.payment_id)
         for change in ordered:
-            stored = attrs.evolve(change.after, version=(change.before.version if change.before else 0) + 1)
+            stored = evolve(change.after, version=(change.before.version if change.before else 0) + 1)
             saved[stored.payment_id] = stored
             before.append(to_rows(change.before) if change.before else None)
             after.append(to_rows(stored))

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payments_core.errors import StorageUnavailable
-from payments_core_sqlalchemy.statements import Row, Statement, Write
+from payments_core_sqlalchemy.statements import Row, Statement, Write, document
 
 __all__ = ["Session", "Sessions"]
 
@@ -29,9 +29,11 @@ class Session:
         self.is_sqlite = connection.dialect.name == "sqlite"
         self._driver = driver
         self._is_open = False
+        self._later: list[Written] = []
 
     async def begin(self, how: str) -> None:
         """A transaction has begun in these words."""
+        self._later = []
         self._is_open = True  # said before it is sent: who is cancelled meanwhile does not know
         await self._driver.execute(how)
 
@@ -40,6 +42,7 @@ class Session:
 
         Errors: StorageUnavailable when a statement had failed, which PostgreSQL answers with a silent rollback.
         """
+        await self.flush()
         said = await self._driver.execute("COMMIT")
         self._is_open = False
         if said == "ROLLBACK":
@@ -67,6 +70,7 @@ class Session:
 
     async def rows(self, statement: Statement, **values: Any) -> list[Row]:
         """What the statement gives, by column name."""
+        await self.flush()
         compiled = statement.for_(self.dialect)
         arguments = compiled.arguments(values)
         if self.is_sqlite:
@@ -78,18 +82,33 @@ class Session:
 
         On PostgreSQL all of them are one statement, so one round trip; it sees each table as it was before.
         """
-        parts = [(write, rows) for write, rows in written if rows]
-        counts = iter(await (self._one_by_one(parts) if self.is_sqlite else self._together(parts)) if parts else ())
-        return [next(counts) if rows else 0 for _, rows in written]
+        later, self._later = self._later, []
+        parts = [(write, rows) for write, rows in (*later, *written) if rows]
+        counts = await (self._one_by_one(parts) if self.is_sqlite else self._together(parts)) if parts else []
+        ours = iter(counts[len(later) :])
+        return [next(ours) if rows else 0 for _, rows in written]
+
+    def write_later(self, write: Write, rows: Sequence[Mapping[str, Any]]) -> None:
+        """These rows go along with the next statement that writes, or before the next that reads or commits.
+
+        For rows this transaction has locked already: when they are written changes nothing then, and a round trip less
+        is a batch that commits sooner. What goes through SQLAlchemy does not wait for them: `flush` first.
+        """
+        if rows:
+            self._later.append((write, rows))
+
+    async def flush(self) -> None:
+        """What was to be written later is written."""
+        if self._later:
+            await self.write()
 
     async def write_returning(self, write: Write, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """These rows of one table, and what its RETURNING gives."""
+        await self.flush()
         if self.is_sqlite:
             values = [value for row in write.tuples(self.dialect, rows) for value in row]
             return write.read(self.dialect, await self._driver.execute_fetchall(write.text_of_rows(len(rows)), values))
-        return write.read(
-            self.dialect, await self._driver.fetch(write.text_of_arrays(1), *write.arrays(self.dialect, rows))
-        )
+        return write.read(self.dialect, await self._driver.fetch(write.text_of_document(1), *document(rows)))
 
     async def _one_by_one(self, parts: Sequence[Written]) -> list[int]:
         counts = []
@@ -99,13 +118,10 @@ class Session:
         return counts
 
     async def _together(self, parts: Sequence[Written]) -> list[int]:
-        arguments: list[Any] = []
-        texts = []
-        for number, (write, rows) in enumerate(parts):
-            texts.append(f"w{number} AS ({write.text_of_arrays(len(arguments) + 1)} RETURNING 1)")
-            arguments += write.arrays(self.dialect, rows)
-        counts = ", ".join(f"(SELECT count(*) FROM w{number})" for number in range(len(parts)))
-        return [*(await self._driver.fetchrow(f"WITH {', '.join(texts)} SELECT {counts}", *arguments))]
+        texts = [f"w{n} AS ({write.text_of_document(2 * n + 1)} RETURNING 1)" for n, (write, _) in enumerate(parts)]
+        counts = ", ".join(f"(SELECT count(*) FROM w{n})" for n in range(len(parts)))
+        documents = [value for _, rows in parts for value in document(rows)]
+        return [*(await self._driver.fetchrow(f"WITH {', '.join(texts)} SELECT {counts}", *documents))]
 
 
 class Sessions:

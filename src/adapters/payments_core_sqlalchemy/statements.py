@@ -4,17 +4,17 @@ What SQLAlchemy costs is not the SQL but the work around every execution of it (
 statement of the hot paths is built from the same tables, compiled once for each dialect, and handed to the driver as
 text and values. Rarely used statements go through SQLAlchemy as ever, on the same connection (`session.py`).
 
-On PostgreSQL many rows are arrays, one a column (`unnest`): the text is the same for one row and for a hundred, so
-its plan is prepared once. On SQLite they are `executemany`.
+On PostgreSQL many rows are one JSON document: the text is the same for one row and for a hundred, so its plan is
+prepared once, and the driver has one value to encode instead of hundreds. On SQLite they are `executemany`.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
 
 import attrs
+import msgspec
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -36,7 +36,7 @@ from sqlalchemy.types import TypeEngine
 
 from payments_core_sqlalchemy.tables import Utc
 
-__all__ = ["Compiled", "Row", "Statement", "Write", "any_of", "insert", "update_by", "upsert"]
+__all__ = ["Compiled", "Row", "Statement", "Write", "any_of", "document", "insert", "update_by", "upsert"]
 
 Row = dict[str, Any]
 _Convert = Callable[[Any], Any]
@@ -165,36 +165,34 @@ class Write:
     _texts: dict[tuple[str, int], str] = attrs.field(factory=dict, init=False)
     _binders: dict[str, list[tuple[int, _Convert]]] = attrs.field(factory=dict, init=False)
 
-    # ── PostgreSQL: arrays ──
-    def arrays(self, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """One array a column."""
-        arrays: list[Any] = [*zip(*map(self._values, rows), strict=True)]
-        for position, convert in self._bind(dialect):
-            arrays[position] = [*map(convert, arrays[position])]
-        return arrays
+    # ── PostgreSQL: one document ──
+    def text_of_document(self, first: int) -> str:
+        """The statement whose document is the parameter with this number, and the next one how many rows it has.
 
-    def text_of_arrays(self, first: int) -> str:
-        """The statement whose arrays begin at the parameter with this number."""
-        key = ("arrays", first)
+        The planner would take any document for a hundred rows, and read a table of thousands from end to end for them.
+        """
+        key = ("document", first)
         if key not in self._texts:
-            given = ", ".join(f"${number}::{_array(kind)}" for number, (_, kind) in enumerate(self.columns, first))
-            names = ", ".join(f'"{name}"' for name, _ in self.columns)
-            self._texts[key] = self._arrays(f"unnest({given}) AS r ({names})", names)
+            kinds = ", ".join(f'"{name}" {_type(kind)}' for name, kind in self.columns)
+            rows = f"SELECT * FROM json_to_recordset(${first}::json) AS r ({kinds}) LIMIT ${first + 1}::int"
+            self._texts[key] = self._of_document(f"({rows}) AS r")
         return self._texts[key]
 
-    def _arrays(self, rows: str, names: str) -> str:
-        value = {name: f'r."{name}"::jsonb' if isinstance(kind, JSON) else f'r."{name}"' for name, kind in self.columns}
+    def _of_document(self, rows: str) -> str:
         if not self.where:
-            listed = ", ".join(value.values())
-            return f"INSERT INTO {self.table.name} ({names}) SELECT {listed} FROM {rows} {self._end()}"
-        sets = ", ".join(f'"{name}" = {value[name]}' for name in self.sets)
-        where = " AND ".join(f'{self.table.name}."{column}" = {value[name]}' for column, name in self.where)
+            names, given = ", ".join(f'"{name}"' for name, _ in self.columns), ", ".join(map(_given, self.columns))
+            return f"INSERT INTO {self.table.name} ({names}) SELECT {given} FROM {rows} {self._end()}"
+        sets = ", ".join(f'"{name}" = r."{name}"' for name in self.sets)
+        where = " AND ".join(f'{self.table.name}."{column}" = r."{name}"' for column, name in self.where)
         return f"UPDATE {self.table.name} SET {sets} FROM {rows} WHERE {where} {self._end()}"
 
     # ── SQLite: one row after another ──
     def tuples(self, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
         """The values of each row in the order of the columns."""
-        return [*zip(*self.arrays(dialect, rows), strict=True)]
+        columns: list[Any] = [*zip(*map(self._values, rows), strict=True)]
+        for position, convert in self._bind(dialect):
+            columns[position] = [*map(convert, columns[position])]
+        return [*zip(*columns, strict=True)]
 
     def text_of_rows(self, count: int) -> str:
         """The statement for so many rows at once, or for one after another (1)."""
@@ -222,7 +220,7 @@ class Write:
     def _bind(self, dialect: Dialect) -> list[tuple[int, _Convert]]:
         """The columns, by position, whose values the driver does not take as they are."""
         if dialect.name not in self._binders:
-            kinds = (_document if isinstance(kind, JSON) else _binder(kind, dialect) for _, kind in self.columns)
+            kinds = (_binder(kind, dialect) for _, kind in self.columns)
             self._binders[dialect.name] = [(position, kind) for position, kind in enumerate(kinds) if kind is not None]
         return self._binders[dialect.name]
 
@@ -256,15 +254,25 @@ def _columns(table: Table) -> tuple[tuple[str, TypeEngine[Any]], ...]:
     return tuple((column.name, column.type) for column in table.columns)
 
 
-def _document(value: Any) -> str | None:  # noqa: ANN401 - anything JSON can say
-    return None if value is None else _JSON(value)
+def document(rows: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
+    """The rows as PostgreSQL reads them back, by name, and their number; bytes are in base 64.
+
+    Errors: TypeError for a value JSON cannot say; UnicodeEncodeError for half a character.
+    """
+    return msgspec.json.encode(rows).decode(), len(rows)
 
 
-_JSON = json.JSONEncoder(separators=(",", ":")).encode
+def _given(column: tuple[str, TypeEngine[Any]]) -> str:
+    name, kind = column
+    return f"decode(r.\"{name}\", 'base64')" if isinstance(kind, LargeBinary) else f'r."{name}"'
 
 
-def _array(kind: TypeEngine[Any]) -> str:
-    if isinstance(kind, Utc):
-        return "timestamptz[]"
-    names = ((BigInteger, "bigint[]"), (Integer, "int[]"), (Boolean, "boolean[]"), (LargeBinary, "bytea[]"))
-    return next((name for of, name in names if isinstance(kind, of)), "text[]")
+def _type(kind: TypeEngine[Any]) -> str:
+    names = (
+        (Utc, "timestamptz"),
+        (BigInteger, "bigint"),
+        (Integer, "int"),
+        (Boolean, "boolean"),
+        (JSON, "jsonb"),
+    )
+    return next((name for of, name in names if isinstance(kind, of)), "text")

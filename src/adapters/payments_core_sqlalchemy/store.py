@@ -31,8 +31,14 @@ _SERVER_TROUBLE = frozenset({"08", "53", "57", "58", "XX"})
 """Classes of SQLSTATE that speak of the connection or the server: lost, out of resources, shut down, broken."""
 _CONSTRAINT = "23"
 """The class of SQLSTATEs that are broken constraints."""
-_STATEMENTS_OWN = (asyncpg.DataError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
-"""What a driver raises without a SQLSTATE for a value or a statement it cannot take."""
+_STATEMENTS_OWN = (
+    asyncpg.DataError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    UnicodeEncodeError,
+)
+"""What is raised without a SQLSTATE for a value or a statement the driver cannot take; half a character is such one."""
 _CONNECTIONS = 10
 _SQLITE_READERS = 5
 _BESIDE = 2
@@ -190,7 +196,13 @@ async def database_errors() -> AsyncIterator[None]:
         if _is_the_statements(error):
             raise StorageError(f"the database refused a statement: {_short(error)}", retryable=True) from error
         raise StorageUnavailable(f"the database failed: {_short(error)}") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, sqlite3.Error) as error:
+    except (
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+        sqlite3.Error,
+        UnicodeEncodeError,
+    ) as error:
         raise _of_driver(error) from error
     except (PoolTimeout, OSError) as error:
         raise StorageUnavailable(f"the database cannot be reached: {type(error).__name__}") from error

@@ -1,6 +1,7 @@
 """What the Stripe adapter has to be told."""
 
 from datetime import timedelta
+from functools import cached_property
 
 import attrs
 
@@ -48,7 +49,7 @@ class StripeSettings:
             return True
         return False if self.secret_key.startswith(_TEST) else None
 
-    @property
+    @cached_property
     def traits(self) -> GatewayTraits:
         """What the core must know: an event is signed as a whole, so what it says is believed (ADR 22).
 

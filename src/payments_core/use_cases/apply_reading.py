@@ -156,8 +156,8 @@ class AskGateway:
                     raise
                 except Exception as error:  # noqa: BLE001 - a bug about one answer is told its asker, not its neighbours
                     failed[position] = error
-            saved = await save_all(uow, [*decided.values()], now=now, actor="gateway", late=self.desk.late)
             await uow.inbox.update([kept for key, kept in waiting.items() if kept is not hints[key]])
+            saved = await save_all(uow, [*decided.values()], now=now, actor="gateway", late=self.desk.late)
             await uow.commit()
         self.desk.errands([command for item in saved.values() for command in item.commands])
         of = {payment_id: item.payment for payment_id, item in saved.items()}

@@ -160,8 +160,8 @@ class ReceiveNotification:
             results[item.notification.key] = Accepted(decision.verdict, decision.reason)
             commands += question
         decided = [Decided(before[payment_id], after[payment_id]) for payment_id in sorted(before)]
-        saved = await save_all(uow, decided, now=now, actor="gateway", late=self.late)
         await uow.inbox.update(updated)
+        saved = await save_all(uow, decided, now=now, actor="gateway", late=self.late)
         return results, [*commands, *(command for item in saved.values() for command in item.commands)]
 
     def _may_turn_up(self, item: Kept) -> bool:

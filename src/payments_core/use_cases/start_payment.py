@@ -155,27 +155,31 @@ class StartPayment:
             if isinstance(plan, SamePage | Await):
                 return plan
         async with self.desk.store.transaction() as uow:
-            order = await self._claimed(uow, order_id, customer_id)
-            plan, before = await self._plan_locked(uow, order, wish)
+            is_ours = found.payment is None and await uow.orders.claim(order_id, self.ids.payment_id())
+            order = await self._order(uow, order_id, customer_id)
+            before = None if is_ours else await self._locked(uow, order)
+            plan = self._planned_first(order, before, wish)
             if isinstance(plan, SamePage | Await):
                 return plan
             return await self._store_intent(uow, order, before, plan, actor)
 
-    async def _claimed(self, uow: UnitOfWork, order_id: str, customer_id: str | None) -> Order:
-        """The order with its payment's id, read again after the claim has locked it: the shop may be changing it."""
-        order = await _order(uow, order_id, customer_id)
-        if order.payment_id is not None or order.status is not OrderStatus.PENDING:
-            return order
-        if not await uow.orders.claim(order_id, self.ids.payment_id()):
-            raise StaleWrite(f"order {order_id} has a payment by now, or is over")
-        return await _order(uow, order_id, customer_id)
+    async def _order(self, uow: UnitOfWork, order_id: str, customer_id: str | None) -> Order:
+        """The order, read after the claim has locked it: the shop may be changing it."""
+        order = await uow.orders.get(order_id)
+        if order is None or customer_id not in (None, order.customer.id):
+            raise NotFound(f"no order {order_id}", code="order_not_found")
+        return order
 
-    async def _plan_locked(self, uow: UnitOfWork, order: Order, wish: PageWish) -> tuple[PayPlan, Payment | None]:
+    async def _locked(self, uow: UnitOfWork, order: Order) -> Payment | None:
+        if order.payment_id is None:
+            if order.status is OrderStatus.PENDING:
+                raise StaleWrite(f"order {order.order_id} could not be claimed, and is free again")
+            return None
+        return (await uow.payments.lock([order.payment_id])).get(order.payment_id)
+
+    def _planned_first(self, order: Order, before: Payment | None, wish: PageWish) -> PayPlan:
         now = self.desk.clock.now()
-        before = None
-        if order.payment_id is not None:
-            before = (await uow.payments.lock([order.payment_id])).get(order.payment_id)
-        return self._planned(before or new_payment(order, order.payment_id or "", now), wish, now), before
+        return self._planned(before or new_payment(order, order.payment_id or "", now), wish, now)
 
     def _planned(self, payment: Payment, wish: PageWish, now: datetime) -> PayPlan:
         if lost_its_stock(payment):
@@ -247,10 +251,3 @@ class StartPayment:
         if gateway is None:
             raise InvalidInput(f"no gateway {provider!r} is set up", code="gateway_not_configured")
         return gateway
-
-
-async def _order(uow: UnitOfWork, order_id: str, customer_id: str | None) -> Order:
-    order = await uow.orders.get(order_id)
-    if order is None or customer_id not in (None, order.customer.id):
-        raise NotFound(f"no order {order_id}", code="order_not_found")
-    return order

@@ -163,7 +163,7 @@ def test_the_law_catches_dropping_a_repeated_waiting_hint(monkeypatch: pytest.Mo
 def test_the_law_catches_counting_a_refund_for_every_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: what a message says was given back is added to what we know, and Midtrans tells each refund twice."""
     refunded = charges._refunded
-    monkeypatch.setattr(charges, "_refunded", lambda charge, said: charge.refunded_minor + refunded(charge, said))
+    monkeypatch.setattr(charges, "_refunded", lambda charge, *said: charge.refunded_minor + refunded(charge, *said))
     with pytest.raises(AssertionError, match="refunded"):
         explore((Step(Signal.SETTLED), Step(Signal.SETTLED, refunded=1)), Confirm.SIGNATURE)
 

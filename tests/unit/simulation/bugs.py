@@ -202,7 +202,7 @@ def hint_not_asked_again_within_the_lag(patch: pytest.MonkeyPatch) -> None:
 def refunds_added_up_instead_of_totals(patch: pytest.MonkeyPatch) -> None:
     """A total is taken for an increment."""
 
-    def adding(charge: Charge, message: Observation) -> int:
+    def adding(charge: Charge, message: Observation, _captured_minor: int) -> int:
         return charge.refunded_minor + (message.refunded.amount_minor if message.refunded else 0)
 
     patch.setattr(charges, "_refunded", adding)

@@ -72,9 +72,12 @@ class RequestMiddleware(ASGIMiddleware):
                 message["headers"] = _with_ours([*message["headers"]], request_id.encode())
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
             _refuse_nul(scope)
             await next_app(scope, receive, send_with_id)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
         _time_of(str(scope.get("method")), _route(scope), status).observe(perf_counter() - began)
 
 

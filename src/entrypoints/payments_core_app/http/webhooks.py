@@ -7,10 +7,13 @@ source, because anybody can send as many as they like.
 from functools import cache
 from hashlib import sha256
 from time import monotonic
+from typing import Literal
 
 import structlog
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
+from litestar.response.base import ASGIResponse
+from msgspec import Struct
 from prometheus_client import Counter
 
 from payments_core.decide import Verdict
@@ -19,7 +22,7 @@ from payments_core.limits import NOTIFICATION_BYTES_MAX
 from payments_core.ports import Foreign
 from payments_core.use_cases.receive_notification import ReceiveNotification
 from payments_core_app.batcher import Batcher
-from payments_core_app.http.answers import PROBLEMS
+from payments_core_app.http.answers import PROBLEMS, success
 from payments_core_app.http.requests import Call
 from payments_core_app.metrics import NOTIFICATIONS
 
@@ -28,23 +31,30 @@ __all__ = ["webhook_routes"]
 log = structlog.get_logger(__name__)
 
 _LOG_EVERY_S = 1.0
-_OK = {"status": "ok"}
+_OK = ASGIResponse(body=b'{"status":"ok"}')
+"""Encoded once: every notification that is taken gets this answer."""
+
+
+class Taken(Struct):
+    """The answer to a notification."""
+
+    status: Literal["ok"]
 
 
 def webhook_routes(receive: ReceiveNotification, batcher: Batcher) -> list[HTTPRouteHandler]:
     """`/webhooks/{provider}`."""
     refused = _RarelyLogged()
-    answers = {status: PROBLEMS[status] for status in (400, 401, 404, 503)}
+    problems = {status: PROBLEMS[status] for status in (400, 401, 404, 503)}
 
     @post(
         "/webhooks/{provider:str}",
         status_code=200,
         summary="A gateway's notification",
         request_max_body_size=NOTIFICATION_BYTES_MAX,
-        responses=answers,
+        responses={200: success(Taken, "It is stored"), **problems},
         tags=["webhooks"],
     )
-    async def webhook(request: Call, provider: str) -> dict[str, str]:
+    async def webhook(request: Call, provider: str) -> ASGIResponse:
         body = await request.body()
         try:
             understood = receive.understand(provider, body, request.headers)
