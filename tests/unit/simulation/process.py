@@ -5,7 +5,7 @@ database undoes what was not committed, its callers see a broken connection.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -58,7 +58,7 @@ class Process:
         name: str,
         loop: SimulatedLoop,
         store: SimulatedStore,
-        gateway: Gateway,
+        gateways: Mapping[str, Gateway],
         *,
         ids: Ids,
         policy: Policy,
@@ -77,9 +77,7 @@ class Process:
         self._replies: dict[int, asyncio.Future[Any]] = {}
         self._poked: asyncio.Future[None] | None = None
         self.errands = BackgroundErrands(_AT_ONCE)
-        self.service = wire(
-            store, {gateway.name: gateway}, clock=self.clock, ids=ids, errands=self.errands, policy=policy, shop=store
-        )
+        self.service = wire(store, gateways, clock=self.clock, ids=ids, errands=self.errands, policy=policy, shop=store)
         self.batcher = Batcher(self.service.receive.accept)
 
     def start(self, *, sweeping: bool = True) -> None:
@@ -141,11 +139,11 @@ class Process:
         self.loop.create_task(handle(), context=self._own_context())
         return await reply
 
-    async def webhook(self, body: bytes, headers: dict[str, str]) -> None:
+    async def webhook(self, provider: str, body: bytes, headers: dict[str, str]) -> None:
         """A delivery, answered 2xx when this returns."""
 
         async def receive() -> None:
-            notification = self.service.receive.understand("memory", body, headers)
+            notification = self.service.receive.understand(provider, body, headers)
             if not isinstance(notification, Foreign):
                 await self.batcher.submit(notification)
 

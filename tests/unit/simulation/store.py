@@ -6,9 +6,9 @@ of the attempt, charge or refund and not its payment, so it can pass a writer of
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Hashable, Iterator, MutableMapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from random import Random
 from typing import Any, TypeVar
 
@@ -52,6 +52,8 @@ class Committed:
     orders: dict[str, Order] = attrs.field(factory=dict)
     available: dict[str, int] = attrs.field(factory=dict)
     held: dict[str, StockMove] = attrs.field(factory=dict)
+    bodies: set[bytes] = attrs.field(factory=set)
+    """Of the notifications, to find one by."""
 
 
 @attrs.define
@@ -106,8 +108,21 @@ class _Unit(Owner):
         self.events = _Overlay(store.committed.events)
         self.bound = _Overlay(store.committed.bound)
         self.payments = store.payments_type(self)
-        self.inbox = store.inbox_type(self)
-        self.orders = store.orders_type(self)
+
+    @cached_property
+    def inbox(self) -> "_UnitInbox":
+        return self.store.inbox_type(self)
+
+    @cached_property
+    def orders(self) -> "_UnitOrders":
+        return self.store.orders_type(self)
+
+    async def __aenter__(self) -> "_Unit":
+        self.store.open[id(self)] = self  # BEGIN travels with the first statement
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.end()
 
     async def statement(self, name: str) -> None:
         """One round trip to the database."""
@@ -151,7 +166,8 @@ class _Unit(Owner):
 
     async def commit(self) -> None:
         if not self._writes():
-            self._apply()
+            self.over = True
+            self.store.locks.release_all(self)
             return
         await self.statement("commit")
         random, mood = self.store.random, self.store.mood
@@ -165,7 +181,8 @@ class _Unit(Owner):
         await self.store.round_trip("committed")
 
     def _writes(self) -> bool:
-        return bool(self.rewrites or self.inbox_rows.own or self.bound.own or self.orders.overlays_changed())
+        orders_changed = "orders" in self.__dict__ and self.orders.overlays_changed()
+        return bool(self.rewrites or self.inbox_rows.own or self.bound.own or orders_changed)
 
     def _apply(self) -> None:
         if self.over:
@@ -183,12 +200,13 @@ class _Unit(Owner):
             for key, kept in self.inbox_rows.own.items():
                 hear(committed.inbox.get(key), kept)
         committed.inbox.update(self.inbox_rows.own)
+        committed.bodies.update(kept.notification.body for kept in self.inbox_rows.own.values())
         committed.events.update(self.events.own)
         committed.bound.update(self.bound.own)
-        self.orders.write(committed)
+        if "orders" in self.__dict__:
+            self.orders.write(committed)
         store.locks.release_all(self)
-        if self._writes():
-            store.committed_now(changed)
+        store.committed_now(changed)
 
     def end(self) -> None:
         """Whatever was not committed is undone, its locks are free."""
@@ -480,21 +498,13 @@ class SimulatedStore:
         if self.mood.down:
             raise StorageUnavailable("the database is down")
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[_Unit]:
+    def transaction(self) -> _Unit:
         """A unit of work that writes."""
-        unit = _Unit(self)
-        self.open[id(unit)] = unit
-        try:
-            yield unit  # BEGIN travels with the first statement
-        finally:
-            unit.end()
+        return _Unit(self)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[_Unit]:
+    def reading(self) -> _Unit:
         """A unit of work that only reads."""
-        async with self.transaction() as unit:
-            yield unit
+        return _Unit(self)
 
     async def find(self, order_id: str) -> OrderPayment | None:
         """The payment of this order as it is, read in one transaction."""
