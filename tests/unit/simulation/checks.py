@@ -195,6 +195,10 @@ class Checks:
                     self._check_charge(payment, transaction)
             self._check_rest(payment)
             self._check_end(payment)
+            if self.world.hearer is not None and (
+                told := self.world.hearer.complaint(payment.payment_id, payment.events)
+            ):
+                self._must(False, told)
         for kept in self.store.committed.inbox.values():
             hanging = kept.verdict in (Verdict.WAITING, Verdict.UNMATCHED, Verdict.QUARANTINED)
             self._must(not hanging, f"a notification is {kept.verdict.value}: {kept.notification.body!r}")

@@ -91,7 +91,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         """The callback runs at this moment, after or before whatever else is possible now."""
-        step = _Step(self._now, callback, args, context or copy_context())
+        step = _Step(self._now, callback, args, copy_context() if context is None else context)
         if not self._closed:
             self._ready.append(step)
         return step  # type: ignore[return-value] - nobody asks it for more
@@ -106,7 +106,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """The callback runs at this time."""
-        step = _Step(when, callback, args, context or copy_context())
+        step = _Step(when, callback, args, copy_context() if context is None else context)
         if not self._closed:
             self._made += 1
             heapq.heappush(self._timers, (when, self._made, step))
@@ -120,7 +120,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Context | None = None
     ) -> "asyncio.Task[Any]":
         """A task, kept until the end of this world so that nothing is cleaned up before."""
-        task = asyncio.Task(coro, loop=self, name=name, context=context or copy_context())
+        task = asyncio.Task(coro, loop=self, name=name, context=copy_context() if context is None else context)
         self.tasks.append(task)
         return task
 

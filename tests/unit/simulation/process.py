@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from payments_core.errors import PaymentsError, StorageError
 from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.policy import Policy
-from payments_core.ports import Foreign, Gateway, Ids
+from payments_core.ports import Foreign, Gateway, Ids, Outbox, Subscriber
 from payments_core.service import PaymentService
 from payments_core_app.batcher import Batcher
 from payments_core_app.errands import BackgroundErrands
@@ -64,6 +64,8 @@ class Process:
         policy: Policy,
         skew: timedelta = timedelta(0),
         wire: Callable[..., PaymentService] = PaymentService.over,
+        outbox: Outbox | None = None,
+        subscribers: Mapping[str, Subscriber] | None = None,
     ) -> None:
         self.name, self.loop, self.store = name, loop, store
         self.alive = True
@@ -77,7 +79,17 @@ class Process:
         self._replies: dict[int, asyncio.Future[Any]] = {}
         self._poked: asyncio.Future[None] | None = None
         self.errands = BackgroundErrands(_AT_ONCE)
-        self.service = wire(store, gateways, clock=self.clock, ids=ids, errands=self.errands, policy=policy, shop=store)
+        self.service = wire(
+            store,
+            gateways,
+            clock=self.clock,
+            ids=ids,
+            errands=self.errands,
+            policy=policy,
+            shop=store,
+            outbox=outbox,
+            subscribers=subscribers,
+        )
         self.batcher = Batcher(self.service.receive.accept)
 
     def start(self, *, sweeping: bool = True) -> None:

@@ -63,6 +63,7 @@ def simulate(
         except Stuck as stuck:
             world.complain(f"stuck: {stuck}; due: {checks.still_due()}")
         finally:
+            world.check_the_actors()
             of_ledgers = [said for ledger in world.ledgers.values() for said in ledger.complaints]
             outcome = Outcome(
                 seed=seed,

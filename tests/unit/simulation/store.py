@@ -41,6 +41,17 @@ Value = TypeVar("Value")
 Rewrite = Callable[[Payment | None], Payment]
 
 
+FactKey = tuple[str, int, str]
+
+
+@attrs.frozen
+class Fact:
+    """An event that waits for a subscriber; a dead letter has no time."""
+
+    try_at: datetime | None
+    tries: int = 0
+
+
 @attrs.define
 class Committed:
     """What is durable."""
@@ -54,6 +65,8 @@ class Committed:
     held: dict[str, StockMove] = attrs.field(factory=dict)
     bodies: set[bytes] = attrs.field(factory=set)
     """Of the notifications, to find one by."""
+    outbox: dict[FactKey, Fact] = attrs.field(factory=dict)
+    """By payment, sequence and subscriber."""
 
 
 @attrs.define
@@ -107,6 +120,8 @@ class _Unit(Owner):
         self.inbox_rows = _Overlay(store.committed.inbox)
         self.events = _Overlay(store.committed.events)
         self.bound = _Overlay(store.committed.bound)
+        self.facts: dict[FactKey, Fact | None] = {}
+        """Rows of the outbox this transaction writes, or deletes."""
         self.payments = store.payments_type(self)
 
     @cached_property
@@ -182,7 +197,7 @@ class _Unit(Owner):
 
     def _writes(self) -> bool:
         orders_changed = "orders" in self.__dict__ and self.orders.overlays_changed()
-        return bool(self.rewrites or self.inbox_rows.own or self.bound.own or orders_changed)
+        return bool(self.rewrites or self.inbox_rows.own or self.bound.own or self.facts or orders_changed)
 
     def _apply(self) -> None:
         if self.over:
@@ -203,6 +218,11 @@ class _Unit(Owner):
         committed.bodies.update(kept.notification.body for kept in self.inbox_rows.own.values())
         committed.events.update(self.events.own)
         committed.bound.update(self.bound.own)
+        for key, fact in self.facts.items():
+            if fact is None:
+                committed.outbox.pop(key, None)
+            else:
+                committed.outbox[key] = fact
         if "orders" in self.__dict__:
             self.orders.write(committed)
         store.locks.release_all(self)
@@ -251,6 +271,8 @@ class _UnitPayments:
         await self.unit.lock(*_children(before, stored))
         self.unit.rewrite(payment_id, lambda current: _written(current, before, stored))
         self.unit.events[payment_id] = (*self.unit.events.get(payment_id, ()), *change.events)
+        for subscriber in self.unit.store.subscribers:
+            self.unit.facts |= {(payment_id, event.sequence, subscriber): Fact(event.at) for event in change.events}
         return stored
 
     async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:
@@ -481,6 +503,7 @@ class SimulatedStore:
         self._next_due_at = -1
         self._next_due: datetime | None = None
         self.said: Callable[[str], None] = lambda _name: None
+        self.subscribers: tuple[str, ...] = ()
 
     async def round_trip(self, name: str) -> None:
         """Time passes, others go on; a database that is down says so.
@@ -542,6 +565,15 @@ class SimulatedStore:
                         if at is not None:
                             yield at, Due(kind, payment.payment_id, part)
 
+    def free_facts(self) -> Iterator[tuple[FactKey, datetime]]:
+        """The first fact of each payment and subscriber that is still here, and when it is due."""
+        first: dict[tuple[str, str], FactKey] = {}
+        for key in sorted(self.committed.outbox):
+            first.setdefault((key[0], key[2]), key)
+        for key in first.values():
+            if (at := self.committed.outbox[key].try_at) is not None:
+                yield key, at
+
     def next_due(self) -> datetime | None:
         """When the next row is due; looked for once after each commit."""
         if self._next_due_at != self.commits:
@@ -558,6 +590,7 @@ class SimulatedStore:
         for order in rows.orders.values():
             if order.payment_id is None and order.status is OrderStatus.PENDING:
                 times.append(order.expires_at)
+        times += [at for _, at in self.free_facts()]
         return (at for at in times if at is not None)
 
 

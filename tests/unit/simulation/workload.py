@@ -48,6 +48,7 @@ class Plan:
     policy: Policy
     traits: GatewayTraits
     """Of Midtrans; Stripe has its adapter's own."""
+    subscriber: bool = False
     gateways: tuple[str, ...] = (PROVIDER,)
     """Where both are, an order changes gateways."""
 
@@ -73,6 +74,7 @@ def draw_plan(random: Random) -> Plan:
         ),
         traits=GatewayTraits(confirm=confirm, refunds=random.choice([None, rules])),
         gateways=random.choice(_GATEWAYS),
+        subscriber=random.random() < 0.25,
     )
 
 
@@ -84,6 +86,8 @@ class Workload:
         self.plan = draw_plan(self.random)
         plan = self.plan
         self.world = World(Random(f"world {seed}"), plan.policy, plan.traits, parts, plan.gateways)
+        if plan.subscriber:
+            self.world.subscribe()
         for openings in self.world.openings:
             openings.leases_hold = "skew" not in plan.troubles
         self.messenger = Messenger(self.world, Random(f"post {seed}"))
@@ -125,6 +129,8 @@ class Workload:
         for name, ledger in world.ledgers.items():
             world.wires[name].weather = Weather()
             ledger.be_well()
+        if world.hearer is not None:
+            world.hearer.wire.weather = Weather()
         if "crash" in self.plan.troubles:
             for process in [*world.processes]:
                 process.die()
@@ -184,6 +190,10 @@ class Workload:
             if weather.unreachable:
                 world.actor(self._gateway_comes_back(weather))
             world.say(f"{name} {weather}")
+        if world.hearer is not None:
+            world.hearer.wire.weather = Weather(
+                refused=rate("refuse", 0, 0.3), lost=rate("lose", 0, 0.4), slow=rate("slow", 0, 0.5)
+            )
         world.store.mood = Mood(
             down=bool(rate("database", 0, 0, 0, 1)),
             slow=rate("stall", 0, 0.2),

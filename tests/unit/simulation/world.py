@@ -25,6 +25,7 @@ from unit.simulation.far_side import FarSide, Page, Transaction
 from unit.simulation.ledger import Ledger
 from unit.simulation.loop import SimulatedLoop
 from unit.simulation.network import BEGAN, PROVIDER, Openings, SimulatedGateway, Wire
+from unit.simulation.outbox import SUBSCRIBER, Hearer, SimulatedOutbox
 from unit.simulation.process import Process
 from unit.simulation.store import SimulatedStore
 from unit.simulation.stripe_gateway import SETTINGS, SimulatedStripe, StripeWire
@@ -70,11 +71,19 @@ class World:
         self.incarnations = 0
         self.trace: list[str] = []
         self.complaints: list[str] = []
+        self.actors: list[asyncio.Task[None]] = []
         self.on_transaction: list[Callable[[Transaction], None]] = []
         self.on_death: Callable[[Process], None] = lambda _process: None
+        self.hearer: Hearer | None = None
         self.due: datetime | None = None
         """When something is due, as all that sleep believe."""
         self.store.watchers.append(self._committed)
+
+    def subscribe(self) -> Hearer:
+        """Somebody who wants to know the facts, from now on; processes that run already do not know of it."""
+        self.hearer = Hearer.behind(Random(self.random.random()))
+        self.store.subscribers = (SUBSCRIBER,)
+        return self.hearer
 
     def _gateway(self, name: str, traits: GatewayTraits) -> Gateway:
         timeout = traits.timeout if name == PROVIDER else SETTINGS.timeout
@@ -117,6 +126,8 @@ class World:
             policy=self.policy,
             skew=skew,
             wire=self.parts.wire,
+            outbox=SimulatedOutbox(self.store) if self.hearer else None,
+            subscribers={SUBSCRIBER: self.hearer} if self.hearer else None,
         )
         process.died, process.broken = self._process_died, self._broken
         self.processes.append(process)
@@ -135,7 +146,15 @@ class World:
     # ── actors of the outside ─────────────────────────────────────────────────────────────────────────────────────
     def actor(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Somebody who belongs to no process."""
-        return self.loop.create_task(work, context=Context())
+        task = self.loop.create_task(work, context=Context())
+        self.actors.append(task)
+        return task
+
+    def check_the_actors(self) -> None:
+        """An actor who stumbled is a fault of these tests."""
+        for task in self.actors:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                self.complain(f"an actor failed: {error!r}")
 
     def run_until(self, done: Callable[[], bool]) -> None:
         """The world turns until then."""
