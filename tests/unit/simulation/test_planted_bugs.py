@@ -14,7 +14,7 @@ def test_there_are_enough_of_them() -> None:
     assert len({bug.name for bug in every}) == len(every) >= 30
 
 
-@pytest.mark.parametrize("bug", (*BUGS, *BUGS_AT_STRIPE), ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", [*BUGS, *BUGS_AT_STRIPE], ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search begins at the first seed; the same seeds without the bug are good, which `test_simulation.py` says."""
     parts = bug.plant(monkeypatch)
