@@ -15,11 +15,11 @@ from unit.simulation.world import World
 
 __all__ = ["Doings", "MidtransDoings", "StripeDoings"]
 
-_FIRST = (
-    (Signal.PENDING, 8), (Signal.SETTLED, 4), (Signal.CAPTURED, 4), (Signal.DENIED, 3), (Signal.AUTHORIZED, 2),
-    (Signal.CHALLENGED, 1),
-)  # fmt: skip
-_AT_STRIPE = ((Signal.PENDING, 6), (Signal.SETTLED, 6), (Signal.DENIED, 4), (Signal.AUTHORIZED, 2))
+_FIRST = {
+    Signal.PENDING: 8, Signal.SETTLED: 4, Signal.CAPTURED: 4, Signal.DENIED: 3, Signal.AUTHORIZED: 2,
+    Signal.CHALLENGED: 1,
+}  # fmt: skip
+_AT_STRIPE = {Signal.PENDING: 6, Signal.SETTLED: 6, Signal.DENIED: 4, Signal.AUTHORIZED: 2}
 _DAY_S = 86_400.0
 
 
@@ -31,15 +31,11 @@ class MidtransDoings:
         self.calm: Callable[[], bool] = lambda: False
         self.lasts_s = 0.0
         self.forges = False
-        ledger.page_made = lambda page: self._act(self._end_page(page))
-
-    def _act(self, work: object) -> None:
-        self.world.actor(work)  # type: ignore[arg-type]
+        ledger.page_made = self._page_made
 
     def buyer_tries(self, order_id: str, token: str) -> None:
         """A buyer does something on this page."""
-        words, weights = zip(*_FIRST, strict=True)
-        (word,) = self.random.choices(words, weights)
+        (word,) = self.random.choices([*_FIRST], [*_FIRST.values()])
         self.ledger.buyer_tries(order_id, token, word, self.random.choice(["card", "card", "wallet", "bank_transfer"]))
 
     def changed(self, transaction: Transaction) -> None:
@@ -47,7 +43,7 @@ class MidtransDoings:
         if self.calm():
             return
         if LEGAL[transaction.now.word] and self.random.random() < 0.85:
-            self._act(self._move_on(transaction, transaction.now.word))
+            self.world.actor(self._move_on(transaction, transaction.now.word))
         if self.forges and self.random.random() < 0.3:
             word = self.random.choice(["settled", "expired", "denied", "pending", "what"])
             self.messenger.forge(self.ledger, transaction, word)
@@ -55,6 +51,9 @@ class MidtransDoings:
     def settle(self, transaction: Transaction) -> None:
         """Whatever waited for a bank waits no more."""
         self.ledger.settle_refunds(transaction.transaction_id, "confirmed")
+
+    def _page_made(self, page: Page) -> None:
+        self.world.actor(self._end_page(page))
 
     async def _end_page(self, page: Page) -> None:
         """At its end nobody can choose a method; what is pending expires in one of the next batches."""
@@ -97,22 +96,18 @@ class StripeDoings:
         self.calm: Callable[[], bool] = lambda: False
         ledger.page_made = self._page_made
 
-    def _act(self, work: object) -> None:
-        self.world.actor(work)  # type: ignore[arg-type]
-
     def buyer_tries(self, order_id: str, token: str) -> None:
         """A buyer does something on this page; a delayed method is decided by his bank, days later perhaps."""
-        words, weights = zip(*_AT_STRIPE, strict=True)
-        (word,) = self.random.choices(words, weights)
+        (word,) = self.random.choices([*_AT_STRIPE], [*_AT_STRIPE.values()])
         method = self.random.choice(["card", "sepa_debit"])
         intent_id = self.ledger.buyer_tries(order_id, token, word, method)
         if intent_id is not None and self.ledger.transactions[intent_id].now.status == "processing":
-            self._act(self._bank_decides(intent_id))
+            self.world.actor(self._bank_decides(intent_id))
 
     def changed(self, transaction: Transaction) -> None:
         """Money is asked back, or comes back."""
         if not self.calm() and transaction.now.word is Signal.SETTLED and self.random.random() < 0.7:
-            self._act(self._money_moves(transaction))
+            self.world.actor(self._money_moves(transaction))
 
     def settle(self, transaction: Transaction) -> None:
         """Whatever waited for a bank waits no more."""
@@ -120,7 +115,7 @@ class StripeDoings:
 
     def _page_made(self, page: Page) -> None:
         assert isinstance(page, Session)
-        self._act(self._end_page(page))
+        self.world.actor(self._end_page(page))
 
     async def _end_page(self, session: Session) -> None:
         """An open session expires to the second; a hold on a complete one lapses some time later."""

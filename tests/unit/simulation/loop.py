@@ -94,7 +94,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         step = _Step(self._now, callback, args, copy_context() if context is None else context)
         if not self._closed:
             self._ready.append(step)
-        return step  # type: ignore[return-value] - nobody asks it for more
+        return step  # type: ignore[return-value]
 
     def call_later(
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -110,7 +110,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if not self._closed:
             self._made += 1
             heapq.heappush(self._timers, (when, self._made, step))
-        return step  # type: ignore[return-value] - nobody asks it for more
+        return step  # type: ignore[return-value]
 
     def create_future(self) -> "asyncio.Future[Any]":
         """A future of this loop."""

@@ -73,8 +73,8 @@ class StripeLedger(FarSide):
         return answer
 
     def _failing_inside(self, params: Object, work: Callable[[Object], Object]) -> Object | Exception:
-        if self.fails_inside != "undone":
-            answer = work(params)
+        """A failure, of which nobody knows whether it was before or after the deed, or the answer."""
+        answer = work(params) if self.fails_inside != "undone" else {}
         return ApiRefusal(500, "replayed", "An unknown error occurred") if self.fails_inside else answer
 
     def create(self, params: Object) -> Object:
