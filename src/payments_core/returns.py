@@ -12,6 +12,7 @@ import attrs
 
 from payments_core.consequences import follow, open_case
 from payments_core.errors import Conflict, InvalidInput
+from payments_core.evolving import evolve
 from payments_core.identity import refund_key
 from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, UNKNOWN_SCHEDULE
 from payments_core.money import Money
@@ -35,6 +36,7 @@ __all__ = [
     "return_late_money",
     "told_minor",
     "why_not_refund",
+    "without_what_came_back",
 ]
 
 UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
@@ -204,6 +206,16 @@ def hear_refunds(payment: Payment, charge: Charge, message: Observation, now: da
         payment = _hear_one(payment, charge.transaction_id, report, now)
     payment = _confirm_by_total(payment, charge.transaction_id)
     return close_returned_cases(_count(payment, charge.transaction_id), now)
+
+
+def without_what_came_back(payment: Payment, message: Observation) -> Observation:
+    """The message without refunds it calls done that have come back since: it is older than that, and stays so.
+
+    A gateway that tells refunds one by one tells their totals by them too, so an old one must not be counted again.
+    """
+    back = {refund.key for refund in payment.refunds if refund.state is RefundState.RETURNED}
+    told = tuple(r for r in message.refunds if r.news is not RefundNews.CONFIRMED or r.key not in back)
+    return message if len(told) == len(message.refunds) else evolve(message, refunds=told)
 
 
 def refund_news(payment: Payment, message: Observation) -> bool:

@@ -138,6 +138,32 @@ def test_a_body_that_only_speaks_of_a_refund_moves_the_refund() -> None:
     assert one(moved).refunded_minor == 4_000_000
 
 
+CAME_BACK = PAID.with_refund(refund(RefundState.RETURNED))
+WENT_THROUGH = RefundReport("k-1", rupiah(40_000), RefundNews.CONFIRMED)
+
+
+def test_an_old_hint_of_a_refund_that_has_come_back_since_counts_nothing() -> None:
+    """Stripe promises no order: that it went through may be told after it failed."""
+    late = attrs.evolve(says(Signal.SETTLED, refunds=(WENT_THROUGH,)), meaning=Nothing("refund.created"))
+    told = hint(CAME_BACK, late)
+    assert (told.verdict, told.payment) == (Verdict.STALE, CAME_BACK)
+    assert not still_wants(CAME_BACK, says(Signal.SETTLED, refunds=(WENT_THROUGH,)))
+
+
+def test_an_old_reading_of_a_refund_that_has_come_back_since_counts_nothing() -> None:
+    """And it confirms no other refund by a total that is not true."""
+    waiting = CAME_BACK.with_refund(refund(RefundState.SENT, key="k-2"))
+    after = read(waiting, says(Signal.SETTLED, refunds=(WENT_THROUGH,)))
+    assert one(after).refunded_minor == 0
+    assert [made.state for made in after.refunds] == [RefundState.RETURNED, RefundState.SENT]
+
+
+def test_another_refund_beside_one_that_came_back_counts() -> None:
+    other = RefundReport("k-2", rupiah(10_000), RefundNews.CONFIRMED)
+    told = attrs.evolve(says(Signal.SETTLED, refunds=(WENT_THROUGH, other)), meaning=Nothing("refund.updated"))
+    assert one(hint(CAME_BACK, told).payment).refunded_minor == 1_000_000
+
+
 # ── whether a reading was behind a hint ───────────────────────────────────────────────────────────────────────────────
 def test_a_void_we_asked_for_leaves_its_hint_nothing_to_want() -> None:
     """The charge stays captured, all of it refunded."""
