@@ -304,9 +304,11 @@ def _count(payment: Payment, transaction_id: str) -> Payment:
 def return_late_money(payment: Payment, now: datetime) -> Payment:
     """The payment with a return begun for every late or surplus charge that has none, because the policy says so.
 
-    Not again for money that came back once: why it did is for a person to find.
+    Not again for money that came back once, nor where the gateway refused it, whatever was decided about that since:
+    why it did is for a person to find, and the next refund would be refused like the last.
     """
-    failed = {case.transaction_id for case in payment.cases if case.kind is CaseKind.REFUND_RETURNED}
+    in_vain = (CaseKind.REFUND_RETURNED, CaseKind.RETURN_BY_HAND)
+    failed = {case.transaction_id for case in payment.cases if case.kind in in_vain}
     for case in payment.open_cases:
         late = case.kind in (CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT)
         if late and case.transaction_id is not None and case.transaction_id not in failed:
