@@ -14,7 +14,7 @@ from enum import Enum
 
 import attrs
 
-from payments_core.charges import after_message, attempt_of, compare, money_news
+from payments_core.charges import after_message, attempt_of, compare, dispute_news, money_news
 from payments_core.consequences import begin_closing, close_cases, follow, open_case
 from payments_core.evolving import evolve
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
@@ -222,7 +222,7 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
     if charge is None:
         return True
     if not isinstance(hint.meaning, Signal):
-        return refund_news(payment, hint)
+        return refund_news(payment, hint) or (hint.dispute is not None and dispute_news(payment, charge, hint.dispute))
     if charge.cancel_asked and hint.meaning is Signal.CANCELLED and charge.left_minor <= 0:
         return False  # the void we asked for: a refund of the whole, the charge stays captured
     rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)

@@ -9,8 +9,8 @@ from payments_core import Confirm, Observation, Reading, Signal, Verdict, decide
 from payments_core.decide import HintDecision, recheck_again, still_wants
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
 from payments_core.money import Money
-from payments_core.observations import Nothing, RefundNews, RefundReport, Unknown
-from payments_core.payment import AttemptState, Charge, ChargeDue, CloseReason, Payment, RefundState
+from payments_core.observations import Dispute, DisputeNews, Nothing, RefundNews, RefundReport, Unknown
+from payments_core.payment import AttemptState, CaseDecision, Charge, ChargeDue, CloseReason, Payment, RefundState
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing.samples import LATER, NOW
 from unit.values import DEAD, HELD, PAGE, PAID, WHOLE, case, charge, kinds, refund, says, with_cases, with_page
@@ -165,6 +165,37 @@ def test_another_refund_beside_one_that_came_back_counts() -> None:
 
 
 # ── whether a reading was behind a hint ───────────────────────────────────────────────────────────────────────────────
+DISPUTED = with_cases(PAID, case(CaseKind.DISPUTE_OPEN))
+TAKEN = DISPUTED.with_charge(charge(charged_back_minor=4_000_000))
+DECIDED = with_cases(PAID, case(CaseKind.DISPUTE_OPEN, decision=CaseDecision.DISMISS))
+
+
+@pytest.mark.parametrize(
+    ("news", "wanting", "content"),
+    [
+        (DisputeNews.OPENED, [PAID], [DISPUTED, TAKEN, DECIDED]),
+        (DisputeNews.WITHDRAWN, [PAID, DISPUTED, DECIDED], [TAKEN]),
+        (DisputeNews.LOST, [PAID, DISPUTED, DECIDED], [TAKEN]),
+        (DisputeNews.REINSTATED, [DISPUTED, TAKEN], [PAID, DECIDED]),
+        (DisputeNews.WON, [DISPUTED, TAKEN], [PAID, DECIDED]),
+        (DisputeNews.INQUIRY, [], [PAID, DISPUTED, TAKEN]),
+    ],
+)
+def test_a_reading_that_does_not_show_a_dispute_yet_is_behind_the_hint(
+    news: DisputeNews, wanting: list[Payment], content: list[Payment]
+) -> None:
+    """A dispute is not polled: what one lagging answer denied would never be heard of again."""
+    told = attrs.evolve(says(Signal.SETTLED, dispute=Dispute(news, rupiah(40_000))), meaning=Nothing("dispute"))
+    assert [still_wants(payment, told) for payment in wanting] == [True] * len(wanting)
+    assert [still_wants(payment, told) for payment in content] == [False] * len(content)
+
+
+def test_a_dispute_that_says_no_amount_wants_any() -> None:
+    told = attrs.evolve(says(Signal.SETTLED, dispute=Dispute(DisputeNews.LOST, None)), meaning=Nothing("dispute"))
+    assert still_wants(PAID, told)
+    assert not still_wants(PAID.with_charge(charge(charged_back_minor=1)), told)
+
+
 def test_a_void_we_asked_for_leaves_its_hint_nothing_to_want() -> None:
     """The charge stays captured, all of it refunded."""
     voided = charge(ChargeState.CAPTURED, cancel_asked=True, refunded_minor=WHOLE)
