@@ -19,7 +19,7 @@ from payments_core.errors import GatewayTimeout, GatewayUnavailable, MalformedNo
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews, RefundReport, Unknown
 from payments_core.orders import Order
-from payments_core.payment import Attempt, AttemptState, Refund
+from payments_core.payment import Attempt, Refund
 from payments_core.policy import GatewayTraits
 from payments_core.ports import CaptureReply, Foreign, Genuine, PageClosing, PageReply, RefundReply
 from payments_core.states import Signal
@@ -116,7 +116,7 @@ class Openings:
         order_id, now, process = attempt.provider_order_id, asyncio.get_running_loop().time(), PROCESS.get()
         earlier = self._under_way.get(order_id)
         held = earlier is not None and now < earlier[0] and (earlier[1] is None or earlier[1].alive)
-        if held and self.leases_hold and attempt.state is not AttemptState.CLOSING:
+        if held and self.leases_hold:
             self.far_side.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
         mine = self._under_way[order_id] = (seconds(attempt.lease_until) if attempt.lease_until else now, process)
         try:
