@@ -201,6 +201,8 @@ class Checks:
                 self._must(False, told)
         for kept in self.store.committed.inbox.values():
             hanging = kept.verdict in (Verdict.WAITING, Verdict.UNMATCHED, Verdict.QUARANTINED)
+            if kept.verdict is Verdict.QUARANTINED and b'"forged": true' in kept.notification.body:
+                hanging = False  # an amount that never went with its word: somebody was called, and rightly
             self._must(not hanging, f"a notification is {kept.verdict.value}: {kept.notification.body!r}")
         self._must(self.store.next_due() is None, f"still due: {[*self.still_due()]}")
 

@@ -270,10 +270,14 @@ class _UnitPayments:
         stored = attrs.evolve(change.after, version=(known.version if known else 0) + 1)
         await self.unit.lock(*_children(before, stored))
         self.unit.rewrite(payment_id, lambda current: _written(current, before, stored))
-        self.unit.events[payment_id] = (*self.unit.events.get(payment_id, ()), *change.events)
-        for subscriber in self.unit.store.subscribers:
-            self.unit.facts |= {(payment_id, event.sequence, subscriber): Fact(event.at) for event in change.events}
+        self.publish(payment_id, change.events)
         return stored
+
+    def publish(self, payment_id: str, events: Sequence[Event]) -> None:
+        """They are history, and wait for every subscriber."""
+        self.unit.events[payment_id] = (*self.unit.events.get(payment_id, ()), *events)
+        for subscriber in self.unit.store.subscribers:
+            self.unit.facts |= {(payment_id, event.sequence, subscriber): Fact(event.at) for event in events}
 
     async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:
         await self.unit.statement("payments.take_numbers")
