@@ -60,9 +60,10 @@ simulation: setup ## Live through SEEDS made-up worlds (1000), or show the one o
 PAYMENTS ?= 200
 KILLS ?= 20
 DATABASE ?= postgresql
+GATEWAY ?= midtrans
 chaos: SEED ?= 1
-chaos: setup ## Kill processes while orders are paid, and compare ledgers: make chaos PAYMENTS=200 KILLS=20 DATABASE=postgresql SEED=1.
-	@PYTHONPATH=tests $(BIN)/python -m chaos --payments $(PAYMENTS) --kills $(KILLS) --database $(DATABASE) --seed $(SEED)
+chaos: setup ## Kill processes while orders are paid, and compare ledgers: make chaos PAYMENTS=200 KILLS=20 DATABASE=postgresql GATEWAY=both SEED=1.
+	@PYTHONPATH=tests $(BIN)/python -m chaos --payments $(PAYMENTS) --kills $(KILLS) --database $(DATABASE) --gateway $(GATEWAY) --seed $(SEED)
 
 soak: setup ## Run the tests of many at once with their full numbers: 100,000 writes, 10,000 races; hours on a small machine.
 	@SOAK=1 $(BIN)/python -m pytest -s tests/unit/test_refresh.py tests/unit/test_return_money.py tests/integration/test_concurrency.py

@@ -9,11 +9,11 @@ from typing import Any
 
 from payments_core.evolving import evolve
 from payments_core.money import Money
-from payments_core.observations import Observation, RefundNews
+from payments_core.observations import Dispute, DisputeNews, Observation, RefundNews
 from payments_core.payment import Attempt, Charge, Decline, Payment
 from payments_core.states import LIVE, MONEY, CaseKind, ChargeState, Signal
 
-__all__ = ["after_message", "attempt_of", "compare", "money_news"]
+__all__ = ["after_message", "attempt_of", "compare", "dispute_news", "money_news"]
 
 _DECLINED = frozenset({ChargeState.DENIED, ChargeState.FAILED})
 _MAY_SAY_LESS = frozenset({*Signal} - {Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED})
@@ -182,3 +182,17 @@ def money_news(charge: Charge, message: Observation) -> bool:
         or _refunded(charge, message, charge.captured_minor) > charge.refunded_minor
         or _charged_back(charge, message, charge.captured_minor) > charge.charged_back_minor
     )
+
+
+def dispute_news(payment: Payment, charge: Charge, dispute: Dispute) -> bool:
+    """Whether the dispute has come further than we know; an old message about one that is over is refuted in time."""
+    mine = [c for c in payment.cases if (c.kind, c.transaction_id) == (CaseKind.DISPUTE_OPEN, charge.transaction_id)]
+    match dispute.news:
+        case DisputeNews.WITHDRAWN | DisputeNews.LOST:
+            return charge.charged_back_minor < (dispute.amount.amount_minor if dispute.amount else 1)
+        case DisputeNews.OPENED:
+            return charge.charged_back_minor == 0 and not mine
+        case DisputeNews.WON | DisputeNews.REINSTATED:
+            return charge.charged_back_minor > 0 or any(case.is_open for case in mine)
+        case DisputeNews.INQUIRY:
+            return False

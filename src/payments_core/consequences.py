@@ -190,10 +190,12 @@ def _paying(payment: Payment) -> list[Charge]:
 def _spend_pages(payment: Payment, now: datetime) -> Payment:
     for attempt in payment.attempts:
         has_money = any(charge.has_money for charge in payment.charges_of(attempt))
+        is_only = payment.payable_attempt is None and payment.closed is None
         if has_money and attempt.is_payable:
             payment = payment.with_attempt(_spent(attempt))
-        elif not has_money and attempt.state is AttemptState.SPENT and payment.payable_attempt is None:
+        elif not has_money and attempt.state is AttemptState.SPENT and is_only:
             # Its money was reversed. While another page is payable this one stays spent: two payable pages are worse.
+            # So it does on a payment that was given up, which is not pending again for it.
             payable = evolve(attempt, state=AttemptState.CLOSING)
             payment = payment.with_attempt(begin_closing(payable, CloseReason.REVERSED, "gateway", now))
     return payment

@@ -14,14 +14,14 @@ from enum import Enum
 
 import attrs
 
-from payments_core.charges import after_message, attempt_of, compare, money_news
+from payments_core.charges import after_message, attempt_of, compare, dispute_news, money_news
 from payments_core.consequences import begin_closing, close_cases, follow, open_case
 from payments_core.evolving import evolve
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
 from payments_core.observations import DisputeNews, Nothing, Observation, Unknown
 from payments_core.operations import wish_done
 from payments_core.payment import Attempt, Charge, ChargeDue, CloseReason, Payment
-from payments_core.returns import hear_refunds, refund_news, told_minor
+from payments_core.returns import hear_refunds, refund_news, told_minor, without_what_came_back
 from payments_core.states import (
     ENDED,
     MONEY,
@@ -147,6 +147,7 @@ def decide_hint(
         return HintDecision(payment, Verdict.STALE, "unknown status word")
     if not hint.transaction_id:
         return _about_the_page(payment, attempt, hint, now)
+    hint = without_what_came_back(payment, hint)
     heard = _Heard(attempt, payment.charge(hint.transaction_id), hint, now)
     if faults := compare(attempt, heard.charge, hint):
         return _ask(follow(_open_mismatches(payment, heard, faults.intersection(signed)), now))
@@ -217,11 +218,11 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
 
     Then the reading was behind the hint, and the gateway is asked again.
     """
-    charge = payment.charge(hint.transaction_id)
+    charge, hint = payment.charge(hint.transaction_id), without_what_came_back(payment, hint)
     if charge is None:
         return True
     if not isinstance(hint.meaning, Signal):
-        return refund_news(payment, hint)
+        return refund_news(payment, hint) or (hint.dispute is not None and dispute_news(payment, charge, hint.dispute))
     if charge.cancel_asked and hint.meaning is Signal.CANCELLED and charge.left_minor <= 0:
         return False  # the void we asked for: a refund of the whole, the charge stays captured
     rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)
@@ -250,6 +251,7 @@ def decide_reading(payment: Payment, reading: Reading, *, lag: timedelta, now: d
     if answer is not None and not _is_about(answer, attempt, reading):
         return ReadingDecision(payment, used=False)
     if answer is not None and not isinstance(answer.meaning, Unknown):
+        answer = without_what_came_back(payment, answer)
         heard = _Heard(attempt, payment.charge(answer.transaction_id), answer, now)
         payment = _hear(payment, heard, reading, lag)
     return ReadingDecision(follow(_settle_doubt(payment, reading, now), now))

@@ -291,8 +291,12 @@ def page_unanswered(payment: Payment, sent: Attempt, now: datetime) -> Payment:
 
 
 def closing_unanswered(payment: Payment, number: int, now: datetime) -> Payment:
-    """The payment with this page still closing, because the gateway could not be asked; in the end somebody looks."""
+    """The payment with this page still closing, because the gateway could not be asked; in the end somebody looks.
+
+    Whoever asked has given up, so a lease is given up with it.
+    """
     payment = try_closing_again(payment, number, now)
+    payment = payment.with_attempt(attrs.evolve(payment.attempt(number), lease_until=None))
     return _nobody_can_tell(payment, payment.attempt(number), now)
 
 

@@ -12,6 +12,7 @@ import attrs
 
 from payments_core.consequences import follow, open_case
 from payments_core.errors import Conflict, InvalidInput
+from payments_core.evolving import evolve
 from payments_core.identity import refund_key
 from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, UNKNOWN_SCHEDULE
 from payments_core.money import Money
@@ -35,6 +36,7 @@ __all__ = [
     "return_late_money",
     "told_minor",
     "why_not_refund",
+    "without_what_came_back",
 ]
 
 UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
@@ -206,6 +208,16 @@ def hear_refunds(payment: Payment, charge: Charge, message: Observation, now: da
     return close_returned_cases(_count(payment, charge.transaction_id), now)
 
 
+def without_what_came_back(payment: Payment, message: Observation) -> Observation:
+    """The message without refunds it calls done that have come back since: it is older than that, and stays so.
+
+    A gateway that tells refunds one by one tells their totals by them too, so an old one must not be counted again.
+    """
+    back = {refund.key for refund in payment.refunds if refund.state is RefundState.RETURNED}
+    told = tuple(r for r in message.refunds if r.news is not RefundNews.CONFIRMED or r.key not in back)
+    return message if len(told) == len(message.refunds) else evolve(message, refunds=told)
+
+
 def refund_news(payment: Payment, message: Observation) -> bool:
     """Whether the message tells of a refund we do not know, or of one that has come further than we know."""
     for report in message.refunds:
@@ -292,9 +304,11 @@ def _count(payment: Payment, transaction_id: str) -> Payment:
 def return_late_money(payment: Payment, now: datetime) -> Payment:
     """The payment with a return begun for every late or surplus charge that has none, because the policy says so.
 
-    Not again for money that came back once: why it did is for a person to find.
+    Not again for money that came back once, nor where the gateway refused it, whatever was decided about that since:
+    why it did is for a person to find, and the next refund would be refused like the last.
     """
-    failed = {case.transaction_id for case in payment.cases if case.kind is CaseKind.REFUND_RETURNED}
+    in_vain = (CaseKind.REFUND_RETURNED, CaseKind.RETURN_BY_HAND)
+    failed = {case.transaction_id for case in payment.cases if case.kind in in_vain}
     for case in payment.open_cases:
         late = case.kind in (CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT)
         if late and case.transaction_id is not None and case.transaction_id not in failed:

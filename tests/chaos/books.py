@@ -41,18 +41,21 @@ class Ledger:
     calls: Mapping[str, int]
 
     @classmethod
-    def read(cls, view: Mapping[str, Any]) -> "Ledger":
-        """From `/_sim/ledger`."""
+    def read(cls, *views: Mapping[str, Any]) -> "Ledger":
+        """From `/_sim/ledger` of each gateway."""
         transactions = {}
-        for provider_order_id, order in view["orders"].items():
-            named = read_provider_order_id(provider_order_id)
-            for one in order["transactions"]:
-                amounts = (one["captured_amount"], one["refunded_amount"], one["charged_back_amount"])
-                transactions[one["transaction_id"]] = Transaction(
-                    named.payment_id if named else "", one["transaction_status"], *map(_sen, amounts)
-                )
-        told = view["notifications"]
-        return cls(transactions, told["pending"], told, view["calls"])
+        told, calls = Counter[str](), Counter[str]()
+        for view in views:
+            for provider_order_id, order in view["orders"].items():
+                named = read_provider_order_id(provider_order_id)
+                for one in order["transactions"]:
+                    amounts = (one["captured_amount"], one["refunded_amount"], one["charged_back_amount"])
+                    transactions[one["transaction_id"]] = Transaction(
+                        named.payment_id if named else "", one["transaction_status"], *map(_sen, amounts)
+                    )
+            told.update(view["notifications"])
+            calls.update(view["calls"])
+        return cls(transactions, told["pending"], told, calls)
 
     def of_payments(self) -> dict[str, dict[str, Transaction]]:
         """Transactions by payment."""

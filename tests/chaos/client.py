@@ -78,8 +78,10 @@ class Client:
             return True
         return status >= 400 and bool(answer.json().get("retryable"))
 
-    async def simulator(self, lever: str, body: Mapping[str, object]) -> dict[str, Any] | None:
+    async def simulator(
+        self, lever: str, body: Mapping[str, object], gateway: str = "midtrans"
+    ) -> dict[str, Any] | None:
         """What the gateway's page or dashboard says to this; None when it refuses, as a page that is closed does."""
-        url = f"{self.system.simulator.url}/_sim/{lever}"
+        url = f"{self.system.simulators[gateway].url}/_sim/{lever}"
         answer = await self.http.post(url, json=dict(body), timeout=60)
         return dict(answer.json()) if answer.is_success else None

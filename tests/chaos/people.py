@@ -76,11 +76,11 @@ class People:
         await self.client.insist("POST", f"/api/orders/{self.deed.order_id}/cancel", as_=self.shop, key=_key())
 
     # ── buyer ─────────────────────────────────────────────────────────────────────────────────────────────────────
-    async def click(self) -> dict[str, Any] | None:
-        """The page to pay on; None when the order is over."""
+    async def click(self, provider: str = "midtrans") -> dict[str, Any] | None:
+        """The page to pay on at this gateway; None when the order is over, or is paid elsewhere just now."""
         key = _key() if self.chance.random() < 0.5 else None
-        path = f"/api/orders/{self.deed.order_id}/pay/"
-        answer = await self.client.insist("POST", path, as_=self.shop, key=key)
+        path, wish = f"/api/orders/{self.deed.order_id}/pay/", {"provider": provider}
+        answer = await self.client.insist("POST", path, as_=self.shop, json=wish, key=key)
         if not answer.is_success:
             return None
         self.deed.payment_id = str(answer.json()["payment_id"])
@@ -96,6 +96,17 @@ class People:
         if transaction is None:
             return None
         return await self.client.simulator("transition", {"transaction_id": transaction["transaction_id"], "to": to})
+
+    async def pay_at_stripe(
+        self, page: Mapping[str, Any], outcome: str, method: str | None = None
+    ) -> dict[str, Any] | None:
+        """The buyer's try on the session; None when it cannot be paid."""
+        body = {"session": page["token"], "outcome": outcome, **({} if method is None else {"method": method})}
+        return await self.client.simulator("pay", body, "stripe")
+
+    async def move_at_stripe(self, page: Mapping[str, Any], to: str) -> dict[str, Any] | None:
+        """Bank, time or dashboard move the payment of this session; None when they cannot."""
+        return await self.client.simulator("transition", {"session": page["token"], "to": to}, "stripe")
 
     async def see(self, *statuses: str, patience_s: float = 90.0) -> bool:
         """Whether the status of the payment became one of these in time."""

@@ -24,6 +24,29 @@ STORIES = {
     "is_reviewed": 3,
     "is_reversed": 2,
 }
+AT_STRIPE = {
+    "pays_at_stripe": 24,
+    "pays_at_stripe_after_declines": 12,
+    "confirms_at_stripe": 8,
+    "pays_at_stripe_by_bank": 10,
+    "clicks_many_times_at_stripe": 6,
+    "gives_up_at_stripe": 5,
+    "stripe_expires_it": 4,
+    "cancels_while_paying_at_stripe": 4,
+    "is_refunded_at_stripe": 10,
+    "is_refunded_and_it_comes_back": 4,
+    "is_disputed": 5,
+}
+FROM_ONE_TO_THE_OTHER = {
+    "leaves_midtrans_for_stripe": 10,
+    "leaves_stripe_for_midtrans": 8,
+    "has_both_open": 8,
+}
+GATEWAYS = {
+    "midtrans": STORIES,
+    "stripe": AT_STRIPE,
+    "both": {**STORIES, **AT_STRIPE, **FROM_ONE_TO_THE_OTHER},
+}
 SKUS = tuple(f"book-{number}" for number in range(8))
 STOCK = 1_000_000
 UNIT_RUPIAH = 50_000
@@ -43,6 +66,8 @@ class Plan:
     payments: int = 200
     kills: int = 20
     database: str = "postgresql"
+    gateway: str = "midtrans"
+    """Where people pay: `midtrans`, `stripe`, or `both`, from one to the other too."""
     seed: int = 1
     clients: int = 24
     minutes: float = 120.0
@@ -52,7 +77,13 @@ class Plan:
     def stories(self) -> list[str]:
         """What happens with each order."""
         chance = random.Random(f"stories:{self.seed}")  # noqa: S311 - a replayable chance, not a secret
-        return chance.choices([*STORIES], [*STORIES.values()], k=self.payments)
+        stories = GATEWAYS[self.gateway]
+        return chance.choices([*stories], [*stories.values()], k=self.payments)
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """Those that are set up."""
+        return ("midtrans", "stripe") if self.gateway == "both" else (self.gateway,)
 
     def kill_kinds(self) -> list[str]:
         """What is killed, in this order."""
@@ -62,8 +93,12 @@ class Plan:
         weights = [25, 15, 60] if self.database == "patroni" else [40, 25, 35]
         return chance.choices(["api", "worker", "database"], weights, k=self.kills)
 
-    def faults(self) -> dict[str, Any]:
-        """What the simulator does wrong meanwhile."""
+    def faults(self, gateway: str) -> dict[str, Any]:
+        """What the simulator of this gateway does wrong meanwhile.
+
+        At Stripe there is no lag and no error inside 200, and a 500 is kept under its key: only those of creates may
+        be one, since a refund that got one is not known to be refused before the key is forgotten, a day later.
+        """
         rules: list[dict[str, Any]] = [
             {"kind": "notification_drop", "probability": 0.08},
             {"kind": "notification_duplicate", "copies": 2, "probability": 0.15},
@@ -82,4 +117,13 @@ class Plan:
             {"kind": "rate_limit", "probability": 0.02},
             {"kind": "bank_refusal", "calls": ["refund"], "probability": 0.02},
         ]
+        if gateway == "stripe":
+            only_midtrans = ("status_lag", "error_in_200", "bank_refusal")
+            rules = [
+                {**rule, "status": 502} if rule.get("status") == 500 else rule
+                for rule in rules
+                if rule["kind"] not in only_midtrans
+            ]
+            rules.append({"kind": "server_error", "status": 500, "calls": ["session_create"], "probability": 0.01})
+            rules.append({"kind": "rate_limit", "code": "lock_timeout", "probability": 0.01})
         return {"seed": self.seed, "faults": rules, "delivery": {"speed_up": 300, "timeout_s": 5}}

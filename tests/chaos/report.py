@@ -42,6 +42,7 @@ class Outcome:
         cases = Counter(kind for one in orders for kind, _ in one.open_cases)
         rows = [
             ("database", plan.database),
+            ("gateway", plan.gateway),
             ("seed", plan.seed),
             ("payments", f"{len(self.deeds)} orders, {plan.clients} at a time"),
             ("kill -9", f"{self.kills.total()}: {_listed(self.kills)}"),

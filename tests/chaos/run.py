@@ -1,14 +1,17 @@
 """A run: a storm of orders, faults and kills; then quiet, until both sides say the same; then the verdict."""
 
 import asyncio
+import json
 import random
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
+from stripe import WebhookSignature
 
 from chaos.books import Ledger, Stored, read_database
 from chaos.check import behind, disagreements, log_findings, unended, violations
@@ -18,9 +21,10 @@ from chaos.people import Deed, People
 from chaos.plan import ENDING_RATE, SKUS, STOCK, Plan
 from chaos.report import Outcome
 from chaos.stories import BY_NAME
-from chaos.system import System, running_system
+from chaos.system import STRIPE_SECRET, System, running_system
 from harness.clock import lasting_token
 from harness.midtrans import CODES, signature
+from payments_core_simulator.process import RunningSimulator
 
 __all__ = ["run"]
 
@@ -39,7 +43,8 @@ async def run(plan: Plan, folder: Path) -> Outcome:
         outcome.deeds, outcome.kills = await _storm(system, client)
         outcome.storm_s = time.monotonic() - begun
         outcome.faults = _faults_that_fired(system)
-        system.simulator.control("faults", {"delivery": {"speed_up": 3000}})
+        for simulator in system.simulators.values():
+            simulator.control("faults", {"delivery": {"speed_up": 3000}})
         await _quiet(system, http, outcome)
         await _judge(system, client, outcome)
     return outcome
@@ -55,7 +60,8 @@ async def _stock(client: Client) -> None:
 async def _storm(system: System, client: Client) -> tuple[dict[str, Deed], Counter[str]]:
     """Every story is over and every kill was made."""
     plan = system.plan
-    system.simulator.control("faults", plan.faults())
+    for name, simulator in system.simulators.items():
+        simulator.control("faults", plan.faults(name))
     progress = Progress(plan.payments, plan.kills, time.monotonic() + plan.minutes * 60)
     nemesis = Nemesis(system, progress)
     everybody = [People.meet(client, story, number, plan.seed) for number, story in enumerate(plan.stories())]
@@ -88,10 +94,11 @@ async def _tell(progress: Progress) -> None:
 
 
 def _faults_that_fired(system: System) -> Counter[str]:
-    told = system.simulator.view("faults")
     fired: Counter[str] = Counter()
-    for rule, times in zip(told["faults"], told["fired"], strict=True):
-        fired[rule["kind"]] += times
+    for simulator in system.simulators.values():
+        told = simulator.view("faults")
+        for rule, times in zip(told["faults"], told["fired"], strict=True):
+            fired[rule["kind"]] += times
     return fired
 
 
@@ -131,13 +138,47 @@ async def _last_word(system: System, http: httpx.AsyncClient) -> int:
     dashboard can.
     """
     late = behind(*await _look(system))
-    key = system.simulator.server_key
+    at_stripe = {transaction_id for transaction_id in late if transaction_id.startswith("pi_")}
     for transaction_id in late:
-        status = (await http.get(f"{system.simulator.url}/v2/{transaction_id}/status", auth=(key, ""))).json()
-        body = {**status, "status_code": CODES.get(status["transaction_status"], "200")}
-        body["signature_key"] = signature(body, key)
-        (await http.post(f"{system.office_url}/api/webhooks/midtrans/", json=body, timeout=60)).raise_for_status()
+        if transaction_id not in at_stripe:
+            await _tell_again(system, http, transaction_id)
+    if at_stripe:
+        await _send_events_again(system, http, at_stripe)
     return len(late)
+
+
+async def _tell_again(system: System, http: httpx.AsyncClient, transaction_id: str) -> None:
+    simulator = system.simulators["midtrans"]
+    key = simulator.server_key
+    status = (await http.get(f"{simulator.url}/v2/{transaction_id}/status", auth=(key, ""))).json()
+    body = {**status, "status_code": CODES.get(status["transaction_status"], "200")}
+    body["signature_key"] = signature(body, key)
+    (await http.post(f"{system.office_url}/api/webhooks/midtrans/", json=body, timeout=60)).raise_for_status()
+
+
+async def _send_events_again(system: System, http: httpx.AsyncClient, intent_ids: set[str]) -> None:
+    """Every event about these intents, oldest first, each signed anew."""
+    simulator, url = system.simulators["stripe"], f"{system.office_url}/api/webhooks/stripe/"
+    for event in reversed(await _events(simulator, http)):
+        about = event["data"]["object"]
+        if intent_ids.isdisjoint({about["id"], about.get("payment_intent")}):
+            continue
+        body = json.dumps(event)
+        header = WebhookSignature.generate_signature_header(body, STRIPE_SECRET, int(system.clock.now()))
+        sent = await http.post(url, content=body, headers={"Stripe-Signature": header}, timeout=60)
+        sent.raise_for_status()
+
+
+async def _events(simulator: RunningSimulator, http: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """Everything Stripe can look back on, newest first."""
+    found: list[dict[str, Any]] = []
+    while True:
+        after = {"starting_after": found[-1]["id"]} if found else {}
+        query = {"limit": "100", **after}
+        page = (await http.get(f"{simulator.url}/v1/events", params=query, auth=(simulator.server_key, ""))).json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found
 
 
 async def _until_none(look: Callable[[], Awaitable[list[str]]], patience_s: float) -> None:
@@ -158,7 +199,9 @@ async def _look(system: System) -> tuple[Stored, Ledger]:
 
 
 def _read_both(system: System) -> tuple[Stored, Ledger]:
-    return asyncio.run(read_database(system.database.url)), Ledger.read(system.simulator.view("ledger"))
+    return asyncio.run(read_database(system.database.url)), Ledger.read(
+        *(simulator.view("ledger") for simulator in system.simulators.values())
+    )
 
 
 async def _judge(system: System, client: Client, outcome: Outcome) -> None:

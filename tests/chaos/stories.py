@@ -4,6 +4,22 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from chaos.people import People
+from chaos.stripe_stories import (
+    cancels_while_paying_at_stripe,
+    clicks_many_times_at_stripe,
+    confirms_at_stripe,
+    gives_up_at_stripe,
+    has_both_open,
+    is_disputed,
+    is_refunded_and_it_comes_back,
+    is_refunded_at_stripe,
+    leaves_midtrans_for_stripe,
+    leaves_stripe_for_midtrans,
+    pays_at_stripe,
+    pays_at_stripe_after_declines,
+    pays_at_stripe_by_bank,
+    stripe_expires_it,
+)
 
 _WALLETS = ("gopay", "qris", "shopeepay")
 Story = Callable[[People], Awaitable[None]]
@@ -147,6 +163,20 @@ async def is_reversed(people: People) -> None:
 BY_NAME: dict[str, Story] = {
     story.__name__: story
     for story in (
+        pays_at_stripe,
+        pays_at_stripe_after_declines,
+        confirms_at_stripe,
+        pays_at_stripe_by_bank,
+        clicks_many_times_at_stripe,
+        gives_up_at_stripe,
+        stripe_expires_it,
+        cancels_while_paying_at_stripe,
+        is_refunded_at_stripe,
+        is_refunded_and_it_comes_back,
+        is_disputed,
+        leaves_midtrans_for_stripe,
+        leaves_stripe_for_midtrans,
+        has_both_open,
         pays,
         pays_after_declines,
         pays_a_virtual_account,

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from payments_core_simulator.process import RunningSimulator, running_simulator
 _TESTS = Path(__file__).parent.parent
 _READY_S = 120.0
 HISTORY_KEY = "chaos-history-key-of-more-than-32-bytes"
+STRIPE_KEY = "sk_test_chaos_4eC39HqLyjWDarjtT1zdp7dc"
+STRIPE_SECRET = "whsec_chaos_secret"
 
 
 @attrs.define
@@ -51,7 +53,8 @@ class System:
     folder: Path
     clock: SharedClock
     database: Database
-    simulator: RunningSimulator
+    simulators: dict[str, RunningSimulator]
+    """By the gateway they stand in for."""
     office: PostOffice
     office_url: str
     environment: dict[str, str]
@@ -114,8 +117,8 @@ async def running_system(plan: Plan, folder: Path) -> AsyncIterator[System]:
     with contextlib.ExitStack() as stack:
         database = await asyncio.to_thread(_database, plan, folder, stack)
         with _as_environment(clock.environment()):
-            simulator = stack.enter_context(running_simulator())
-        environment = {**_settings(database, simulator), **clock.environment()}
+            simulators = {name: stack.enter_context(_simulator(name)) for name in plan.gateways}
+        environment = {**_settings(database, simulators), **clock.environment()}
         migrated = await asyncio.to_thread(payments, "migrate", environment=environment, cwd=folder)
         assert migrated.returncode == 0, migrated.stderr
         zygote = stack.enter_context(_zygote(environment))
@@ -123,8 +126,9 @@ async def running_system(plan: Plan, folder: Path) -> AsyncIterator[System]:
         office = PostOffice([process.port for process in processes if process.kind == "api"])
         origin = await office.open()
         stack.callback(office.close)
-        system = System(plan, folder, clock, database, simulator, office, origin, environment, processes, zygote)
-        simulator.control("settings", {"notify_url": f"{origin}/api/webhooks/midtrans/"})
+        system = System(plan, folder, clock, database, simulators, office, origin, environment, processes, zygote)
+        for name, simulator in simulators.items():
+            simulator.control("settings", {"notify_url": f"{origin}/api/webhooks/{name}/"})
         for process in processes:
             system.start(process)
         await system.ready()
@@ -153,8 +157,14 @@ def _processes(plan: Plan) -> list[Process]:
     return [api("--no-worker"), api("--no-worker"), Process("worker", ("worker",)), Process("worker", ("worker",))]
 
 
-def _settings(database: Database, simulator: RunningSimulator) -> dict[str, str]:
-    return {
+def _simulator(gateway: str) -> contextlib.AbstractContextManager[RunningSimulator]:
+    if gateway == "stripe":
+        return running_simulator("--gateway", "stripe", "--webhook-secret", STRIPE_SECRET, server_key=STRIPE_KEY)
+    return running_simulator()
+
+
+def _settings(database: Database, simulators: Mapping[str, RunningSimulator]) -> dict[str, str]:
+    settings = {
         "PAYMENTS_MODE": "development",
         "PAYMENTS_DATABASE_URL": database.url,
         "PAYMENTS_JWT_SECRET": JWT_SECRET,
@@ -163,13 +173,24 @@ def _settings(database: Database, simulator: RunningSimulator) -> dict[str, str]
         "PAYMENTS_HOLD_MAX_HOURS": "2",
         "PAYMENTS_POLL_SECONDS": "30",
         "PAYMENTS_LATE_PAYMENT": "reopen_or_refund",
-        "MIDTRANS_SERVER_KEY": simulator.server_key,
-        "MIDTRANS_MERCHANT_ID": "G000000000",
-        "MIDTRANS_SNAP_URL": f"{simulator.url}/snap/v1",
-        "MIDTRANS_API_URL": simulator.url,
-        "MIDTRANS_TIMEOUT_SECONDS": str(TIMEOUT_S),
-        "MIDTRANS_STATUS_LAG_SECONDS": "10",
     }
+    if midtrans := simulators.get("midtrans"):
+        settings |= {
+            "MIDTRANS_SERVER_KEY": midtrans.server_key,
+            "MIDTRANS_MERCHANT_ID": "G000000000",
+            "MIDTRANS_SNAP_URL": f"{midtrans.url}/snap/v1",
+            "MIDTRANS_API_URL": midtrans.url,
+            "MIDTRANS_TIMEOUT_SECONDS": str(TIMEOUT_S),
+            "MIDTRANS_STATUS_LAG_SECONDS": "10",
+        }
+    if stripe := simulators.get("stripe"):
+        settings |= {
+            "STRIPE_SECRET_KEY": stripe.server_key,
+            "STRIPE_WEBHOOK_SECRET": STRIPE_SECRET,
+            "STRIPE_API_URL": stripe.url,
+            "STRIPE_TIMEOUT_SECONDS": str(TIMEOUT_S),
+        }
+    return settings
 
 
 @contextlib.contextmanager

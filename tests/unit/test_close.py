@@ -9,7 +9,8 @@ from payments_core import Confirm, GatewayTraits, Policy, Signal
 from payments_core.consequences import begin_closing
 from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
 from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
-from payments_core.payment import AttemptState, ChargeDue, CloseReason
+from payments_core.payment import Attempt, AttemptState, ChargeDue, CloseReason
+from payments_core.ports import PageReply
 from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
 from payments_core_memory import MemoryGateway
@@ -414,6 +415,25 @@ async def test_a_page_whose_create_was_never_answered_is_created_once_more_to_be
     page = world.payment.attempt(1)
     assert (page.state, page.proof) == (AttemptState.DEAD, "closed")
     assert (page.url or "").endswith(page.token or "no token")
+
+
+async def test_two_closings_at_once_create_the_page_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two tokens nobody knows which is the newest: the older one is gone while the page lives by the other."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    opened = MemoryGateway.open_page
+
+    async def meanwhile(gateway: MemoryGateway, attempt: Attempt) -> PageReply:
+        monkeypatch.setattr(MemoryGateway, "open_page", opened)
+        await world.service.sweep.closing.page(world.payment.payment_id, 1)  # another process, at this very moment
+        assert world.payment.attempt(1).is_payable
+        return await opened(gateway, attempt)
+
+    monkeypatch.setattr(MemoryGateway, "open_page", meanwhile)
+    assert await cancel(world)
+    assert world.gateway.calls == ["open", "open", "close", "read"], "the one that was lost, and one more"
 
 
 async def test_a_page_whose_create_is_refused_on_the_way_to_its_end_is_dead(world: World) -> None:

@@ -153,6 +153,12 @@ def test_while_another_page_can_be_paid_that_of_a_reversal_stays_spent() -> None
     assert [page.state for page in freed.attempts] == [AttemptState.SPENT, AttemptState.OPEN]
 
 
+def test_the_page_of_a_reversal_after_the_end_leaves_the_payment_given_up() -> None:
+    """A surplus that was given back is reversed after all: the payment is not pending again for it."""
+    over = given_up(attrs.evolve(PAID, paid_by=None, paid_at=None).with_charge(REVERSED))
+    assert follow(over, LATER).attempt(1).state is AttemptState.SPENT
+
+
 # ── pages and tries beside it ─────────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize("state", [AttemptState.OPENING, AttemptState.OPEN, AttemptState.CLOSING])
 def test_a_page_that_took_money_is_spent_and_wants_nothing_more(state: AttemptState) -> None:

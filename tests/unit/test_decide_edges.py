@@ -9,8 +9,8 @@ from payments_core import Confirm, Observation, Reading, Signal, Verdict, decide
 from payments_core.decide import HintDecision, recheck_again, still_wants
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
 from payments_core.money import Money
-from payments_core.observations import Nothing, RefundNews, RefundReport, Unknown
-from payments_core.payment import AttemptState, Charge, ChargeDue, CloseReason, Payment, RefundState
+from payments_core.observations import Dispute, DisputeNews, Nothing, RefundNews, RefundReport, Unknown
+from payments_core.payment import AttemptState, CaseDecision, Charge, ChargeDue, CloseReason, Payment, RefundState
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing.samples import LATER, NOW
 from unit.values import DEAD, HELD, PAGE, PAID, WHOLE, case, charge, kinds, refund, says, with_cases, with_page
@@ -138,7 +138,64 @@ def test_a_body_that_only_speaks_of_a_refund_moves_the_refund() -> None:
     assert one(moved).refunded_minor == 4_000_000
 
 
+CAME_BACK = PAID.with_refund(refund(RefundState.RETURNED))
+WENT_THROUGH = RefundReport("k-1", rupiah(40_000), RefundNews.CONFIRMED)
+
+
+def test_an_old_hint_of_a_refund_that_has_come_back_since_counts_nothing() -> None:
+    """Stripe promises no order: that it went through may be told after it failed."""
+    late = attrs.evolve(says(Signal.SETTLED, refunds=(WENT_THROUGH,)), meaning=Nothing("refund.created"))
+    told = hint(CAME_BACK, late)
+    assert (told.verdict, told.payment) == (Verdict.STALE, CAME_BACK)
+    assert not still_wants(CAME_BACK, says(Signal.SETTLED, refunds=(WENT_THROUGH,)))
+
+
+def test_an_old_reading_of_a_refund_that_has_come_back_since_counts_nothing() -> None:
+    """And it confirms no other refund by a total that is not true."""
+    waiting = CAME_BACK.with_refund(refund(RefundState.SENT, key="k-2"))
+    after = read(waiting, says(Signal.SETTLED, refunds=(WENT_THROUGH,)))
+    assert one(after).refunded_minor == 0
+    assert [made.state for made in after.refunds] == [RefundState.RETURNED, RefundState.SENT]
+
+
+def test_another_refund_beside_one_that_came_back_counts() -> None:
+    other = RefundReport("k-2", rupiah(10_000), RefundNews.CONFIRMED)
+    told = attrs.evolve(says(Signal.SETTLED, refunds=(WENT_THROUGH, other)), meaning=Nothing("refund.updated"))
+    assert one(hint(CAME_BACK, told).payment).refunded_minor == 1_000_000
+
+
 # ── whether a reading was behind a hint ───────────────────────────────────────────────────────────────────────────────
+DISPUTED = with_cases(PAID, case(CaseKind.DISPUTE_OPEN))
+TAKEN = DISPUTED.with_charge(charge(charged_back_minor=4_000_000))
+DECIDED = with_cases(PAID, case(CaseKind.DISPUTE_OPEN, decision=CaseDecision.DISMISS))
+
+
+@pytest.mark.parametrize(
+    ("news", "wanting", "content"),
+    [
+        (DisputeNews.OPENED, [PAID], [DISPUTED, TAKEN, DECIDED]),
+        (DisputeNews.WITHDRAWN, [PAID, DISPUTED, DECIDED], [TAKEN]),
+        (DisputeNews.LOST, [PAID, DISPUTED, DECIDED], [TAKEN]),
+        (DisputeNews.REINSTATED, [DISPUTED, TAKEN], [PAID, DECIDED]),
+        (DisputeNews.WON, [DISPUTED, TAKEN], [PAID, DECIDED]),
+        (DisputeNews.INQUIRY, [], [PAID, DISPUTED, TAKEN]),
+    ],
+)
+def test_a_reading_that_does_not_show_a_dispute_yet_is_behind_the_hint(
+    news: DisputeNews, wanting: list[Payment], content: list[Payment]
+) -> None:
+    """A dispute is not polled: what one lagging answer denied would never be heard of again."""
+    told = attrs.evolve(says(Signal.SETTLED, dispute=Dispute(news, rupiah(40_000))), meaning=Nothing("dispute"))
+    assert [still_wants(payment, told) for payment in wanting] == [True] * len(wanting)
+    assert [still_wants(payment, told) for payment in content] == [False] * len(content)
+
+
+def test_a_dispute_that_says_no_amount_wants_any() -> None:
+    told = attrs.evolve(says(Signal.SETTLED, dispute=Dispute(DisputeNews.LOST, None)), meaning=Nothing("dispute"))
+    assert still_wants(PAID, told)
+    assert not still_wants(PAID.with_charge(charge(charged_back_minor=1)), told)
+
+
 def test_a_void_we_asked_for_leaves_its_hint_nothing_to_want() -> None:
     """The charge stays captured, all of it refunded."""
     voided = charge(ChargeState.CAPTURED, cancel_asked=True, refunded_minor=WHOLE)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -14,7 +14,10 @@ from payments_core.errors import AmountNotRepresentable, Conflict, InvalidInput,
 from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.payment import CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
+from payments_core.ports import RefundReply, Refused
+from payments_core.returns import refund_refused
 from payments_core.states import ChargeState
+from payments_core.use_cases import return_money
 from payments_core_memory import MemoryGateway
 from unit.values import PAID
 from unit.world import IDR, World, rupiah
@@ -162,6 +165,49 @@ async def test_a_refusal_changes_nothing_but_the_record(world: World) -> None:
     assert world.status.value == "success"
     world.gateway.refuse_operations = False
     assert (await refund(world)).amount == rupiah(PRICE), "what was refused is left"
+
+
+async def test_a_refusal_is_no_last_word_while_the_refund_is_sent_once_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow call is overtaken by the next one under the same key, which the bank takes: it went back, once."""
+    transaction = await paid(world)
+    sends, refused, given = MemoryGateway.refund, asyncio.Event(), asyncio.Event()
+    calls = 0
+
+    async def one_after_the_other(gateway: MemoryGateway, made: Refund) -> RefundReply:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await given.wait()
+            return Refused(("the bank says no",))
+        reply = await sends(gateway, made)
+        given.set()
+        await refused.wait()
+        return reply
+
+    monkeypatch.setattr(MemoryGateway, "refund", one_after_the_other)
+    first = asyncio.create_task(refund(world, 30_000))
+    while calls == 0:  # noqa: ASYNC110 - it is a task of ours that gets there
+        await asyncio.sleep(0)
+    again = asyncio.create_task(world.service.refund.step(world.payment.payment_id, f"{world.payment.payment_id}-r1"))
+    await first
+    refused.set()
+    await again
+    assert [made.state for made in world.payment.refunds] == [RefundState.CONFIRMED]
+    assert given_back(world, transaction) == 30_000
+
+
+async def test_what_was_refused_meanwhile_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever comes second finds the answer of the first."""
+    await paid(world)
+
+    def answered(payment: Payment, key: str, now: datetime) -> Payment:
+        return refund_refused(payment, key, "the bank says no", False, now)
+
+    monkeypatch.setattr(return_money, "refund_sent", answered)
+    assert (await refund(world, 30_000)).state is RefundState.REFUSED
+    assert "refund" not in world.gateway.calls
 
 
 async def test_a_bank_that_takes_its_time_is_waited_for(world: World) -> None:

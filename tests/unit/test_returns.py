@@ -428,6 +428,16 @@ def test_the_policy_decides_no_case_twice_and_none_without_money() -> None:
         assert return_late_money(payment, LATER) == payment
 
 
+@pytest.mark.parametrize("kind", [CaseKind.REFUND_RETURNED, CaseKind.RETURN_BY_HAND])
+@pytest.mark.parametrize("decision", [None, CaseDecision.DISMISS])
+def test_the_policy_does_not_return_again_what_was_returned_in_vain(
+    kind: CaseKind, decision: CaseDecision | None
+) -> None:
+    """A person who has looked at it does not set off a hundred refunds that are refused one after the other."""
+    looked_at = with_cases(SURPLUS, *SURPLUS.cases, case(kind, number=2, transaction_id="ty", decision=decision))
+    assert return_late_money(looked_at, LATER) == looked_at
+
+
 def test_a_case_closes_when_all_of_its_money_is_back() -> None:
     waiting = SURPLUS.with_refund(refund(CONFIRMED, transaction_id="ty", case=1))
     assert close_returned_cases(waiting, LATER) == waiting, "a part of it"

@@ -18,6 +18,7 @@ from payments_core.pages import (
     page_dead,
     page_taken,
     proof_of_death,
+    take_lease,
     try_closing_again,
 )
 from payments_core.payment import Attempt, AttemptState, Charge, CloseReason, Payment
@@ -59,8 +60,10 @@ class ClosePages:
             return None
         asked_at = self.desk.clock.now()
         try:
-            payment = await self._with_a_token(payment, number)
-            seen = await self._rounds(payment, number)
+            with_token = await self._with_a_token(payment, number)
+            if with_token is None:
+                return payment
+            seen = await self._rounds(with_token, number)
         except GatewayError:
             return await self.desk.change(
                 payment_id, lambda p: closing_unanswered(p, number, self.desk.clock.now()), actor="core"
@@ -82,24 +85,47 @@ class ClosePages:
         in_flight = page.lease_until is not None and page.lease_until > self.desk.clock.now()
         return page.state is AttemptState.CLOSING and not in_flight
 
-    async def _with_a_token(self, payment: Payment, number: int) -> Payment:
-        """A page whose create was never answered is created once more, under the same id, to have a token to cancel."""
+    async def _with_a_token(self, payment: Payment, number: int) -> Payment | None:
+        """A page whose create was never answered is created once more, under the same id, to have a token to cancel.
+
+        Leased as an opening is: of two creates at once nobody knows which token is the newest, and the older one is
+        gone while its page lives. None when somebody else does it.
+        """
         page = payment.attempt(number)
         too_late = page.ends_at - self.desk.clock.now() < PAGE_LEFT_MIN
         if page.token is not None or page.request is None or too_late:
             return payment
-        reply, now = await self.gateways[page.provider].open_page(page), self.desk.clock.now()
+        leased = await self._leased(payment.payment_id, number)
+        if leased is None:
+            return None
+        reply, now = await self.gateways[page.provider].open_page(leased), self.desk.clock.now()
 
         def told(p: Payment) -> Payment:
             match reply:
                 case PageOpened(token, url):
-                    return p.with_attempt(attrs.evolve(p.attempt(number), token=token, url=url))
+                    return p.with_attempt(attrs.evolve(p.attempt(number), token=token, url=url, lease_until=None))
                 case PageTaken():
                     return page_taken(p, number, now)
                 case PageRefused():
                     return page_dead(p, number, "refused", now)
 
         return await self.desk.change(payment.payment_id, told, actor=f"gateway:{page.provider}") or payment
+
+    async def _leased(self, payment_id: str, number: int) -> Attempt | None:
+        """The page, its create ours alone; None when it is not to be created any more."""
+        ours: list[Attempt] = []
+
+        def lease(p: Payment) -> Payment:
+            ours.clear()  # it is run again after a lost race
+            page = p.attempt(number)
+            if page.token is not None or not self._is_due(page):
+                return p
+            taken = take_lease(p, page, self.gateways[page.provider].traits, self.desk.clock.now())
+            ours.append(taken.attempt)
+            return taken.payment
+
+        await self.desk.change(payment_id, lease, actor="core")
+        return next(iter(ours), None)
 
     async def _rounds(self, payment: Payment, number: int) -> _Seen:
         seen = await self._look(payment, number)

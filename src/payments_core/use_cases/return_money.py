@@ -130,6 +130,9 @@ class ReturnMoney:
             return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
         first = refund.checks == 0
         payment = await self._change(payment, partial(refund_sent, key=refund.key, now=now)) or payment
+        sent = payment.refund(refund.key)
+        if sent is None or sent.state not in UNDER_WAY:
+            return payment  # somebody else who was sending it has its answer by now
         reply = await gateway.refund(refund)
         match reply:
             case Done():
@@ -137,14 +140,21 @@ class ReturnMoney:
                 return await self._change(payment, confirmed)
             case Refused(reasons) if first:
                 why = "; ".join(reasons) or "the gateway refused it"
-                return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
+                return await self._refuse(payment, sent, why, by_hand=refund.case is not None)
             case Refused() | Waiting() | KeyUsed():
                 # A refusal of a repeated request may only mean that the first one was done: the gateway is asked.
                 return await self.ask.charge_now(payment, charge.transaction_id)
 
     async def _refuse(self, payment: Payment, refund: Refund, why: str, *, by_hand: bool) -> Payment | None:
+        """Unless it was sent once more since: that one may be done, so it stays as it is, and is asked about."""
         now = self.desk.clock.now()
-        return await self._change(payment, partial(refund_refused, key=refund.key, why=why, by_hand=by_hand, now=now))
+
+        def refused(p: Payment) -> Payment:
+            known = p.refund(refund.key)
+            sent_again = known is not None and known.checks != refund.checks
+            return p if sent_again else refund_refused(p, refund.key, why, by_hand, now)
+
+        return await self._change(payment, refused)
 
     async def _change(self, payment: Payment, decide: Decide) -> Payment | None:
         return await self.desk.change(payment.payment_id, decide, actor="core")

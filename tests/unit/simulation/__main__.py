@@ -22,6 +22,7 @@ def main() -> int:
 
 def _show(outcome: Outcome) -> int:
     print("\n".join(outcome.trace))
+    print(f"gateways: {' and '.join(outcome.gateways)}")
     print(f"digest {outcome.digest}, {outcome.steps} steps, {outcome.virtual_s:.0f} s of made-up time")
     for complaint in outcome.complaints:
         print(f"WRONG: {complaint}")
@@ -29,19 +30,23 @@ def _show(outcome: Outcome) -> int:
 
 
 def _run(first: int, seeds: int) -> int:
-    began, steps, days, failed, ends = time.process_time(), 0, 0.0, 0, Counter[str]()
+    began, steps, days, failed = time.process_time(), 0, 0.0, 0
+    ends, gateways = Counter[str](), Counter[str]()
     for seed in range(first, first + seeds):
         outcome = simulate(seed)
         steps, days = steps + outcome.steps, days + outcome.virtual_s / 86_400
         ends.update(outcome.payments)
+        drew = " and ".join(outcome.gateways)
+        gateways[drew] += 1
         if not outcome.is_good:
             failed += 1
-            print(f"seed {seed}: {outcome.complaints[0]}\n  again: {replay_command(seed)}", flush=True)
+            print(f"seed {seed} ({drew}): {outcome.complaints[0]}\n  again: {replay_command(seed)}", flush=True)
         if sys.stderr.isatty() and seed % 100 == 0:
             print(f"\r{seed - first} of {seeds}", end="", file=sys.stderr)
     cpu_s = time.process_time() - began
     lived = f"{steps} steps, {days:.0f} days of made-up time, {cpu_s:.0f} s of CPU"
     print(f"{seeds} seeds from {first}: {failed} failed, {lived}")
+    print("gateways: " + ", ".join(f"{name} in {count}" for name, count in gateways.most_common()))
     print("payments ended: " + ", ".join(f"{name} {count}" for name, count in ends.most_common()))
     return int(failed > 0)
 

@@ -56,8 +56,7 @@ def no_version_check_and_no_lock(_patch: pytest.MonkeyPatch) -> Parts:
         async def _save(self, change: Change) -> Payment:
             stored = attrs.evolve(change.after, version=(change.before.version if change.before else 0) + 1)
             self.unit.rewrite(stored.payment_id, lambda _current: stored)
-            events = (*self.unit.events.get(stored.payment_id, ()), *change.events)
-            self.unit.events[stored.payment_id] = events
+            self.publish(stored.payment_id, change.events)
             return stored
 
     class Store(SimulatedStore):

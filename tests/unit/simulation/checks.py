@@ -8,12 +8,12 @@ from payments_core.decide import Verdict
 from payments_core.facts import FactType
 from payments_core.limits import OVER_AFTER
 from payments_core.orders import OrderStatus, StockMove
-from payments_core.payment import AttemptState, Payment, RefundState
+from payments_core.payment import Attempt, AttemptState, Payment, RefundState
 from payments_core.ports import DueKind, Kept
 from payments_core.returns import refundable
 from payments_core.states import ENDED, MONEY, CaseKind, ChargeState, Signal
 from payments_core.status import PaymentStatus, order_status, status
-from unit.simulation.ledger import Transaction
+from unit.simulation.far_side import Transaction
 from unit.simulation.workload import Workload
 
 __all__ = ["Checks"]
@@ -38,7 +38,7 @@ class Checks:
 
     def __init__(self, work: Workload) -> None:
         self.work, self.world = work, work.world
-        self.store, self.ledger = work.world.store, work.world.ledger
+        self.store = work.world.store
         self.tokens = set[str]()
         """Tokens that were ever stored, so that somebody may have been given them."""
         self.store.watchers.append(self._committed)
@@ -90,7 +90,11 @@ class Checks:
                 FactType.PAYMENT_REFUND_RETURNED,
                 sum(c.refunded_minor for c in payment.charges),
             ),
-            (FactType.PAYMENT_CHARGED_BACK, None, sum(c.charged_back_minor for c in payment.charges)),
+            (
+                FactType.PAYMENT_CHARGED_BACK,
+                FactType.PAYMENT_CHARGE_BACK_RETURNED,
+                sum(c.charged_back_minor for c in payment.charges),
+            ),
         ):
             told = sum(
                 _minor(event.data["amount"]) * (-1 if event.type is sign else 1)
@@ -122,8 +126,8 @@ class Checks:
         now = self.world.loop.time()
         self.tokens |= {attempt.token for attempt in payment.attempts if attempt.token is not None}
         for attempt in payment.attempts:
-            page = self.ledger.pages.get(attempt.provider_order_id)
-            if attempt.state is not AttemptState.DEAD or page is None or not self.ledger.is_payable(page):
+            page = self.world.page(attempt)
+            if attempt.state is not AttemptState.DEAD or page is None or not self.world.is_payable(attempt):
                 continue
             over = now >= page.ends_at + OVER_AFTER.total_seconds() - _SKEW_S
             seen = page.tokens[-1] in self.tokens
@@ -134,15 +138,16 @@ class Checks:
         """Two pages that can be paid are how one order is charged twice."""
         payable = []
         for attempt in payment.attempts:
-            page = self.ledger.pages.get(attempt.provider_order_id)
-            if page is None or not self.ledger.is_payable(page) or self._has_money(page.order_id):
+            page = self.world.page(attempt)
+            if page is None or not self.world.is_payable(attempt) or self._has_money(attempt):
                 continue
             if page.tokens[-1] in self.tokens or attempt.is_payable:
                 payable.append(attempt.provider_order_id)
         self._must(len(payable) <= 1, f"two pages can be paid: {payable}")
 
-    def _has_money(self, order_id: str) -> bool:
-        return any({Signal.CAPTURED, Signal.SETTLED} & set(t.words) for t in self.ledger.tries(order_id))
+    def _has_money(self, attempt: Attempt) -> bool:
+        tries = self.world.ledgers[attempt.provider].tries(attempt.provider_order_id)
+        return any({Signal.CAPTURED, Signal.SETTLED} & set(t.words) for t in tries)
 
     def _check_refunds(self, before: Payment | None, after: Payment) -> None:
         """We never ask for more than is left, and a request makes one refund."""
@@ -185,13 +190,19 @@ class Checks:
             if payment is None:
                 self._must(order.status is OrderStatus.CANCELLED, "an order nobody clicked was not given up")
                 continue
-            for transaction in self.ledger.transactions.values():
+            for transaction in self.world.transactions.values():
                 if payment.attempt_named(transaction.order_id) is not None:
                     self._check_charge(payment, transaction)
             self._check_rest(payment)
             self._check_end(payment)
+            if self.world.hearer is not None and (
+                told := self.world.hearer.complaint(payment.payment_id, payment.events)
+            ):
+                self._must(False, told)
         for kept in self.store.committed.inbox.values():
             hanging = kept.verdict in (Verdict.WAITING, Verdict.UNMATCHED, Verdict.QUARANTINED)
+            if kept.verdict is Verdict.QUARANTINED and b'"forged": true' in kept.notification.body:
+                hanging = False  # an amount that never went with its word: somebody was called, and rightly
             self._must(not hanging, f"a notification is {kept.verdict.value}: {kept.notification.body!r}")
         self._must(self.store.next_due() is None, f"still due: {[*self.still_due()]}")
 
@@ -229,7 +240,7 @@ class Checks:
         for refund in payment.refunds:
             hanging = refund.state in (RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN)
             self._must(not hanging or refund.transaction_id in cases, f"{refund.key} is {refund.state.value}")
-            transaction = self.ledger.transactions[refund.transaction_id]
+            transaction = self.world.transactions[refund.transaction_id]
             told = next((news for key, _, news in transaction.now.refunds if key == refund.key), None)
             lost = told == "confirmed" and refund.state is RefundState.REFUSED
             self._must(not lost, f"{refund.key} is {refund.state.value}, and was given back")
@@ -247,7 +258,7 @@ class Checks:
         settled = stands in _TERMINAL or bool(payment.open_cases)
         held = stands is PaymentStatus.AUTHORIZED
         self._must(settled or held, f"{payment.order_id} ends {stands.value}, and nobody is called")
-        mine = [t for t in self.ledger.transactions.values() if payment.attempt_named(t.order_id) is not None]
+        mine = [t for t in self.world.transactions.values() if payment.attempt_named(t.order_id) is not None]
         with_money = {t.transaction_id for t in mine if t.left_minor > 0}
         others = with_money - {payment.paid_by}
         self._must(others <= cases, f"money is kept silently: {sorted(others)}")
@@ -257,8 +268,7 @@ class Checks:
             held_as = self.store.committed.held[payment.order_id]
             self._must(held_as is StockMove.CONSUMED, f"a paid order's stock is {held_as.value}")
         for attempt in payment.attempts:
-            page = self.ledger.pages.get(attempt.provider_order_id)
-            payable = page is not None and self.ledger.is_payable(page) and attempt.state is AttemptState.OPEN
+            payable = self.world.is_payable(attempt) and attempt.state is AttemptState.OPEN
             self._must(not payable or payment.paid_by is None, "a paid order has a page that can be paid")
 
 

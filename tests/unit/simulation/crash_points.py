@@ -17,12 +17,16 @@ from payments_core.payment import Payment
 from payments_core.policy import GatewayTraits, LatePayment, Policy
 from payments_core.states import ENDED, ChargeState
 from payments_core.status import status
+from unit.simulation.far_side import Letter
 from unit.simulation.messages import Messenger
+from unit.simulation.network import PROVIDER
 from unit.simulation.process import ConnectionLost, Process
+from unit.simulation.stripe_ledger import STRIPE
 from unit.simulation.world import World
 
 __all__ = ["Ending", "Path", "Point", "Stage", "crash_points", "undisturbed"]
 
+OTHERS = {PROVIDER: (STRIPE,), STRIPE: (PROVIDER,)}
 _SETTLES_S = 36 * 3600.0
 
 
@@ -33,6 +37,10 @@ class Stage:
     world: World
     post: Messenger
     process: Process
+    gateway: str = PROVIDER
+    """Where a click opens a page."""
+    letters: list[Letter] = attrs.field(factory=list)
+    """Everything the gateways had to say so far."""
     said: list[str] = attrs.field(factory=list)
 
     @property
@@ -61,6 +69,7 @@ class Path:
     """One path of the service: what comes before it, the path itself, and what its caller does after a crash."""
 
     name: str
+    gateway: str
     before: Deed
     path: Deed
     again: Deed
@@ -68,6 +77,8 @@ class Path:
     sweeping: bool = False
     """The path is what the sweep does: the process that is killed sweeps."""
     late: LatePayment = LatePayment.REOPEN_OR_REVIEW
+    subscriber: bool = False
+    """Somebody is told the facts."""
 
 
 @attrs.frozen
@@ -96,23 +107,40 @@ class Ending:
     money_events: tuple[str, ...]
     unanswered: tuple[str, ...]
     ledger: tuple[Any, ...]
+    wrongly_told: str | None
 
 
 def _stage(path: Path) -> Stage:
     policy = Policy(expiry=timedelta(hours=1), late_payment=path.late)
-    world = World(None, policy, GatewayTraits(status_lag=timedelta(minutes=2)))
+    world = World(
+        None, policy, GatewayTraits(status_lag=timedelta(minutes=2)), gateways=(path.gateway, *OTHERS[path.gateway])
+    )
+    if path.subscriber:
+        world.subscribe()
     post = Messenger(world, world.random)
     world.put_order("o1", units=2, price=50_000, stock=7)
     process = world.start_process(sweeping=False)
-    stage = Stage(world, post, process)
+    stage = Stage(world, post, process, path.gateway)
+    for ledger in world.ledgers.values():
+        ledger.told = _noting(stage, ledger.told)
     path.before(stage)
     world.run_until(lambda: not _busy(stage))
     if path.sweeping:  # the sweeping one is started for the path alone
         process.die()
         stage.process = world.start_process(sweeping=True)
-    world.store.said = world.gateway.said = stage.said.append
+    world.store.said = stage.said.append
+    for wire in (*world.wires.values(), *([world.hearer.wire] if world.hearer else [])):
+        wire.said = stage.said.append
     stage.said.clear()
     return stage
+
+
+def _noting(stage: Stage, tell: Callable[[Letter], None]) -> Callable[[Letter], None]:
+    def told(letter: Letter) -> None:
+        stage.letters.append(letter)
+        tell(letter)
+
+    return told
 
 
 def _busy(stage: Stage) -> bool:
@@ -173,7 +201,7 @@ def crash_points(path: Path) -> "list[tuple[Point, Ending]]":
 
 
 def _ending(stage: Stage) -> Ending:
-    store, payment, ledger = stage.world.store.committed, stage.payment, stage.world.ledger
+    store, payment, hearer = stage.world.store.committed, stage.payment, stage.world.hearer
     events = [e for e in store.events[payment.payment_id] if e.type.value in _MONEY]
     return Ending(
         status=status(payment).value,
@@ -190,8 +218,9 @@ def _ending(stage: Stage) -> Ending:
         unanswered=tuple(sorted(kept.verdict.value for kept in store.inbox.values() if kept.verdict not in _ANSWERED)),
         ledger=tuple(
             (t.transaction_id, _class(ChargeState(t.now.word.value)), t.now.minor, t.now.refunds)
-            for t in ledger.transactions.values()
+            for t in stage.world.transactions.values()
         ),
+        wrongly_told=hearer.complaint(payment.payment_id, payment.events) if hearer else None,
     )
 
 

@@ -1,11 +1,10 @@
-"""The far side: what the gateway itself believes, its pages, transactions and refunds. The oracle of every check.
+"""The far side with Midtrans' manners: a token is replaced until a method is chosen, an order id is taken afterwards.
 
-Nothing here waits or fails; delays, losses and errors belong to the network in front of it. The manners are those of a
-real gateway: a token is replaced until a method is chosen, an order id is taken afterwards, a status may lag.
+Its words are its own (`network.fields_of`): the adapter of Midtrans is proved elsewhere, the core knows manners only.
 """
 
 import json
-from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -24,91 +23,21 @@ from payments_core.ports import (
 )
 from payments_core.states import Signal
 from payments_core.testing.histories import LEGAL
+from unit.simulation.far_side import ALIVE, MONEY, FarSide, Letter, Page, Snapshot, Transaction, written
 
-__all__ = ["Ledger", "Page", "Snapshot", "Transaction"]
+__all__ = ["PROVIDER", "Ledger", "fields_of"]
 
-MONEY = (Signal.CAPTURED, Signal.SETTLED)
-ALIVE = (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED)
+PROVIDER = "midtrans"
+
 _CAN_BE_CANCELLED = (*ALIVE, Signal.CAPTURED)
 
 
-@attrs.frozen
-class Snapshot:
-    """A transaction as the status call shows it; `refunds` are key, amount and what became of it."""
-
-    word: Signal
-    minor: int
-    refunds: tuple[tuple[str, int, str], ...] = ()
-    charged_back: int = 0
-
-    def refunded(self, *also: str) -> int:
-        """What went back, and what is in the state of one of these words."""
-        return sum(minor for _, minor, news in self.refunds if news == "confirmed" or news in also)
-
-
-@attrs.define
-class Transaction:
-    """One try of a buyer, with everything it ever was."""
-
-    transaction_id: str
-    order_id: str
-    method: str
-    log: list[tuple[float, Snapshot]]
-
-    @property
-    def now(self) -> Snapshot:
-        return self.log[-1][1]
-
-    @property
-    def words(self) -> list[Signal]:
-        return [snapshot.word for _, snapshot in self.log]
-
-    def as_of(self, at: float) -> Snapshot | None:
-        """How it stood then; None before it was made."""
-        return next((snapshot for since, snapshot in reversed(self.log) if since <= at), None)
-
-    @property
-    def left_minor(self) -> int:
-        """Money that the merchant has of it."""
-        return self.now.minor - self.now.refunded() - self.now.charged_back if self.now.word in MONEY else 0
-
-
-@attrs.define
-class Page:
-    """One payable page; every token but the newest is worth nothing."""
-
-    order_id: str
-    minor: int
-    ends_at: float
-    tokens: list[str]
-    request: str
-    gone: bool = False
-
-
 @attrs.define(slots=False)
-class Ledger:
-    """Every page, transaction and refund. `changed` hears of each change of a transaction."""
+class Ledger(FarSide):
+    """Every page, transaction and refund."""
 
-    clock: Callable[[], float]
-    changed: Callable[[Transaction], None]
-    page_made: Callable[[Page], None] = lambda _page: None
-    pages: dict[str, Page] = attrs.field(factory=dict)
-    transactions: dict[str, Transaction] = attrs.field(factory=dict)
     asked: dict[str, list[tuple[str, int]]] = attrs.field(factory=dict)
     """Refund requests that reached us, by key: transaction and amount."""
-    calls: list[tuple[str, str]] = attrs.field(factory=list)
-    complaints: list[str] = attrs.field(factory=list)
-    refuse_pages: bool = False
-    refuse_operations: bool = False
-    refunds_wait: bool = False
-
-    def is_payable(self, page: Page) -> bool:
-        """Somebody can still choose a method on it."""
-        return not page.gone and self.clock() < page.ends_at
-
-    def tries(self, order_id: str) -> list[Transaction]:
-        """The transactions made on a page, oldest first."""
-        return [t for t in self.transactions.values() if t.order_id == order_id]
 
     # ── what a merchant may call ──────────────────────────────────────────────────────────────────────────────────
     def open(self, order_id: str, request: str) -> PageReply:
@@ -182,8 +111,7 @@ class Ledger:
         transaction = self.transactions[transaction_id]
         if any(known == key for known, _, _ in transaction.now.refunds):
             return KeyUsed()
-        free = transaction.now.minor - transaction.now.refunded("pending") - transaction.now.charged_back
-        if transaction.now.word is not Signal.SETTLED or minor > free or self.refuse_operations:
+        if transaction.now.word is not Signal.SETTLED or minor > transaction.now.free_minor or self.refuse_operations:
             return Refused(("414: refused",))
         news = "pending" if self.refunds_wait else "confirmed"
         self._give_back(transaction, key, minor, news)
@@ -199,6 +127,7 @@ class Ledger:
         transaction = Transaction(transaction_id, order_id, method, [(self.clock(), Snapshot(word, page.minor))])
         self.transactions[transaction_id] = transaction
         self.changed(transaction)
+        self.told(self.letter(transaction))
         return transaction_id
 
     def becomes(self, transaction_id: str, word: Signal) -> None:
@@ -210,16 +139,14 @@ class Ledger:
     def charge_back(self, transaction_id: str, minor: int) -> None:
         """The bank took this much more of settled money back."""
         transaction = self.transactions[transaction_id]
-        free = transaction.now.minor - transaction.now.refunded("pending") - transaction.now.charged_back
-        if transaction.now.word is Signal.SETTLED and 0 < minor <= free:
+        if transaction.now.word is Signal.SETTLED and 0 < minor <= transaction.now.free_minor:
             more = transaction.now.charged_back + minor
             self._append(transaction, attrs.evolve(transaction.now, charged_back=more))
 
     def dashboard_refund(self, transaction_id: str, minor: int) -> None:
         """Somebody gave money back in the gateway's dashboard, under a key we never heard of."""
         transaction = self.transactions[transaction_id]
-        free = transaction.now.minor - transaction.now.refunded("pending") - transaction.now.charged_back
-        if transaction.now.word is Signal.SETTLED and 0 < minor <= free:
+        if transaction.now.word is Signal.SETTLED and 0 < minor <= transaction.now.free_minor:
             self._give_back(transaction, f"dash-{transaction_id}-{len(transaction.log)}", minor, "confirmed")
 
     def settle_refunds(self, transaction_id: str, news: str) -> None:
@@ -234,5 +161,26 @@ class Ledger:
         self._append(transaction, attrs.evolve(transaction.now, refunds=refunds))
 
     def _append(self, transaction: Transaction, snapshot: Snapshot) -> None:
-        transaction.log.append((self.clock(), snapshot))
-        self.changed(transaction)
+        super()._append(transaction, snapshot)
+        self.told(self.letter(transaction))
+
+    def letter(self, transaction: Transaction, **changes: object) -> Letter:
+        """What is told of it now; `changes` are what somebody else wrote into it."""
+        return Letter(PROVIDER, written({**fields_of(transaction, transaction.now), **changes}))
+
+    def last_words(self, transaction: Transaction) -> list[Letter]:
+        return [self.letter(transaction)]
+
+
+def fields_of(transaction: Transaction, snapshot: Snapshot) -> dict[str, Any]:
+    """What a status answer or a notification says of it."""
+    return {
+        "order_id": transaction.order_id,
+        "transaction_id": transaction.transaction_id,
+        "status": snapshot.word.value,
+        "amount_minor": snapshot.minor,
+        "method": transaction.method,
+        "refunds": snapshot.refunds,
+        "refunded": snapshot.refunded(),
+        "charged_back": snapshot.charged_back,
+    }

@@ -1,4 +1,4 @@
-"""The wire between us and the gateway: the `Gateway` port over calls that are slow, lost, refused, or done and cut off.
+"""The wire between us and a gateway: calls that are slow, lost, refused, or done and cut off; and Midtrans behind it.
 
 A request that outlives its caller's time-out arrives all the same, and takes effect late.
 """
@@ -6,7 +6,7 @@ A request that outlives its caller's time-out arrives all the same, and takes ef
 import asyncio
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -19,16 +19,16 @@ from payments_core.errors import GatewayTimeout, GatewayUnavailable, MalformedNo
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews, RefundReport, Unknown
 from payments_core.orders import Order
-from payments_core.payment import Attempt, AttemptState, Refund
+from payments_core.payment import Attempt, Refund
 from payments_core.policy import GatewayTraits
 from payments_core.ports import CaptureReply, Foreign, Genuine, PageClosing, PageReply, RefundReply
 from payments_core.states import Signal
-from unit.simulation.ledger import Ledger, Snapshot, Transaction
+from unit.simulation.far_side import FarSide
+from unit.simulation.ledger import PROVIDER, Ledger, fields_of
 from unit.simulation.loop import PROCESS
 
-__all__ = ["BEGAN", "PROVIDER", "SimulatedGateway", "Weather"]
+__all__ = ["BEGAN", "PROVIDER", "Openings", "SimulatedGateway", "Weather", "Wire", "seconds", "sign"]
 
-PROVIDER = "memory"
 BEGAN = datetime(2026, 1, 1, 5, 0, tzinfo=UTC)
 """What the clocks show when a world begins."""
 Answer = TypeVar("Answer")
@@ -53,18 +53,88 @@ class Weather:
 
 
 @attrs.define
+class Wire:
+    """Calls to one gateway; each ends within the time-out."""
+
+    random: Random
+    timeout: timedelta
+    weather: Weather = attrs.field(factory=Weather)
+    said: Callable[[str], None] = lambda _name: None
+
+    async def call(self, name: str, effect: Callable[[], Answer]) -> Answer:
+        """The answer of the far side, to which `effect` is done when the request arrives there.
+
+        Errors: GatewayUnavailable, GatewayTimeout, whether or not it was done.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        weather, random, far_side = self.weather, self.random, Context()
+        self.said(name)
+
+        def tell(how: Callable[[Any], None], what: object) -> None:
+            if not answer.done():
+                how(what)
+
+        def arrive() -> None:
+            if weather.unreachable or random.random() < weather.refused:
+                loop.call_later(self._pause(), tell, answer.set_exception, GatewayUnavailable("503"), context=far_side)
+                return
+            result = effect()
+            draw = random.random()
+            if draw < weather.broken:
+                loop.call_later(self._pause(), tell, answer.set_exception, GatewayUnavailable("502"), context=far_side)
+            elif draw >= weather.broken + weather.lost:
+                loop.call_later(self._pause(), tell, answer.set_result, result, context=far_side)
+
+        loop.call_later(self._pause(), arrive, context=far_side)
+        late = GatewayTimeout("no answer in time")
+        limit = loop.call_later(self.timeout.total_seconds(), tell, answer.set_exception, late)
+        try:
+            return await answer
+        finally:
+            limit.cancel()
+
+    def lag_s(self) -> float:
+        """How old the next answer is."""
+        return self.random.uniform(0, self.weather.lag_s)
+
+    def _pause(self) -> float:
+        slow = self.random.random() < self.weather.slow
+        return self.random.uniform(0, 40) if slow else self.random.uniform(0.01, 0.4)
+
+
+@attrs.define
+class Openings:
+    """Whether a page is opened by one caller at a time, as its lease promises while no clock jumps."""
+
+    far_side: FarSide
+    leases_hold: bool = True
+    _under_way: dict[str, tuple[float, Any]] = attrs.field(factory=dict)
+
+    async def opened(self, attempt: Attempt, call: Awaitable[Answer]) -> Answer:
+        """The answer of this call, which opens the page of this attempt."""
+        order_id, now, process = attempt.provider_order_id, asyncio.get_running_loop().time(), PROCESS.get()
+        earlier = self._under_way.get(order_id)
+        held = earlier is not None and now < earlier[0] and (earlier[1] is None or earlier[1].alive)
+        if held and self.leases_hold:
+            self.far_side.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
+        mine = self._under_way[order_id] = (seconds(attempt.lease_until) if attempt.lease_until else now, process)
+        try:
+            return await call
+        finally:
+            if self._under_way.get(order_id) == mine:
+                del self._under_way[order_id]
+
+
+@attrs.define
 class SimulatedGateway:
-    """The `Gateway` port; `ledger` is the far side."""
+    """The `Gateway` port with the manners of Midtrans; `ledger` is the far side."""
 
     ledger: Ledger
-    random: Random
+    wire: Wire
+    openings: Openings
     traits: GatewayTraits = attrs.field(factory=GatewayTraits)
-    weather: Weather = attrs.field(factory=Weather)
     name: str = PROVIDER
-    leases_hold: bool = True
-    """No clock jumps, so an opening belongs to one caller until its call has ended."""
-    _opening: dict[str, tuple[float, Any]] = attrs.field(factory=dict)
-    said: Callable[[str], None] = lambda _name: None
 
     # ── what needs no call ────────────────────────────────────────────────────────────────────────────────────────
     def authenticate(self, body: bytes, headers: Mapping[str, str]) -> Genuine | Foreign:
@@ -93,24 +163,15 @@ class SimulatedGateway:
     # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────────────
     async def open_page(self, attempt: Attempt) -> PageReply:
         """Send the stored request."""
-        request = attempt.request
+        order_id, request = attempt.provider_order_id, attempt.request
         if request is None:
             raise ValueError("a request is stored before it is sent")
-        order_id, now, process = attempt.provider_order_id, asyncio.get_running_loop().time(), PROCESS.get()
-        earlier = self._opening.get(order_id)
-        held = earlier is not None and now < earlier[0] and (earlier[1] is None or earlier[1].alive)
-        if held and self.leases_hold and attempt.state is not AttemptState.CLOSING:
-            self.ledger.complaints.append(f"{order_id} is opened twice at once, its lease notwithstanding")
-        mine = self._opening[order_id] = (seconds(attempt.lease_until) if attempt.lease_until else now, process)
-        try:
-            return await self._call("open_page", lambda: self.ledger.open(order_id, request))
-        finally:
-            if self._opening.get(order_id) == mine:
-                del self._opening[order_id]
+        call = self.wire.call("open_page", lambda: self.ledger.open(order_id, request))
+        return await self.openings.opened(attempt, call)
 
     async def close_page(self, attempt: Attempt) -> PageClosing:
         """End the page named by the attempt's token."""
-        return await self._call("close_page", lambda: self.ledger.close(attempt.provider_order_id, attempt.token))
+        return await self.wire.call("close_page", lambda: self.ledger.close(attempt.provider_order_id, attempt.token))
 
     async def read(self, transaction_id: str) -> Observation | None:
         """The transaction of this id."""
@@ -121,82 +182,35 @@ class SimulatedGateway:
         return await self._look(attempt.provider_order_id)
 
     async def _look(self, reference: str) -> Observation | None:
-        seen = await self._call("read", lambda: self.ledger.read(reference, self.random.uniform(0, self.weather.lag_s)))
+        seen = await self.wire.call("read", lambda: self.ledger.read(reference, self.wire.lag_s()))
         return observe(fields_of(*seen)) if seen else None
 
     async def cancel(self, transaction_id: str) -> None:
         """Cancel a transaction."""
-        await self._call("cancel", lambda: self.ledger.cancel(transaction_id))
+        await self.wire.call("cancel", lambda: self.ledger.cancel(transaction_id))
 
     async def capture(self, transaction_id: str, amount: Money) -> CaptureReply:
         """Take held money."""
-        return await self._call("capture", lambda: self.ledger.capture(transaction_id, amount.amount_minor))
+        return await self.wire.call("capture", lambda: self.ledger.capture(transaction_id, amount.amount_minor))
 
     async def approve(self, transaction_id: str) -> CaptureReply:
         """Let a transaction under review through."""
-        return await self._call("approve", lambda: self.ledger.review(transaction_id, Signal.CAPTURED))
+        return await self.wire.call("approve", lambda: self.ledger.review(transaction_id, Signal.CAPTURED))
 
     async def deny(self, transaction_id: str) -> CaptureReply:
         """Refuse a transaction under review."""
-        return await self._call("deny", lambda: self.ledger.review(transaction_id, Signal.DENIED))
+        return await self.wire.call("deny", lambda: self.ledger.review(transaction_id, Signal.DENIED))
 
     async def refund(self, refund: Refund) -> RefundReply:
         """Give settled money back."""
         key, transaction_id, minor = refund.key, refund.transaction_id, refund.amount.amount_minor
-        return await self._call("refund", lambda: self.ledger.refund(key, transaction_id, minor))
-
-    async def _call(self, name: str, effect: Callable[[], Answer]) -> Answer:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
-        weather, random, far_side = self.weather, self.random, Context()
-        self.said(name)
-
-        def tell(how: Callable[[Any], None], what: object) -> None:
-            if not answer.done():
-                how(what)
-
-        def arrive() -> None:
-            if weather.unreachable or random.random() < weather.refused:
-                loop.call_later(self._pause(), tell, answer.set_exception, GatewayUnavailable("503"), context=far_side)
-                return
-            result = effect()
-            draw = random.random()
-            if draw < weather.broken:
-                loop.call_later(self._pause(), tell, answer.set_exception, GatewayUnavailable("502"), context=far_side)
-            elif draw >= weather.broken + weather.lost:
-                loop.call_later(self._pause(), tell, answer.set_result, result, context=far_side)
-
-        loop.call_later(self._pause(), arrive, context=far_side)
-        late = GatewayTimeout("no answer in time")
-        limit = loop.call_later(self.traits.timeout.total_seconds(), tell, answer.set_exception, late)
-        try:
-            return await answer
-        finally:
-            limit.cancel()
-
-    def _pause(self) -> float:
-        slow = self.random.random() < self.weather.slow
-        return self.random.uniform(0, 40) if slow else self.random.uniform(0.01, 0.4)
+        return await self.wire.call("refund", lambda: self.ledger.refund(key, transaction_id, minor))
 
 
 # ── the wire's words ──────────────────────────────────────────────────────────────────────────────────────────────────
 def sign(body: bytes) -> str:
     """The signature of a notification."""
     return hmac.new(_SECRET, body, sha256).hexdigest()
-
-
-def fields_of(transaction: Transaction, snapshot: Snapshot) -> dict[str, Any]:
-    """What a status answer or a notification says of it."""
-    return {
-        "order_id": transaction.order_id,
-        "transaction_id": transaction.transaction_id,
-        "status": snapshot.word.value,
-        "amount_minor": snapshot.minor,
-        "method": transaction.method,
-        "refunds": snapshot.refunds,
-        "refunded": snapshot.refunded(),
-        "charged_back": snapshot.charged_back,
-    }
 
 
 def observe(fields: Mapping[str, Any]) -> Observation:

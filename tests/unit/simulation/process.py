@@ -5,7 +5,7 @@ database undoes what was not committed, its callers see a broken connection.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context, copy_context
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from payments_core.errors import PaymentsError, StorageError
 from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.policy import Policy
-from payments_core.ports import Foreign, Gateway, Ids
+from payments_core.ports import Foreign, Gateway, Ids, Outbox, Subscriber
 from payments_core.service import PaymentService
 from payments_core_app.batcher import Batcher
 from payments_core_app.errands import BackgroundErrands
@@ -58,12 +58,14 @@ class Process:
         name: str,
         loop: SimulatedLoop,
         store: SimulatedStore,
-        gateway: Gateway,
+        gateways: Mapping[str, Gateway],
         *,
         ids: Ids,
         policy: Policy,
         skew: timedelta = timedelta(0),
         wire: Callable[..., PaymentService] = PaymentService.over,
+        outbox: Outbox | None = None,
+        subscribers: Mapping[str, Subscriber] | None = None,
     ) -> None:
         self.name, self.loop, self.store = name, loop, store
         self.alive = True
@@ -78,7 +80,15 @@ class Process:
         self._poked: asyncio.Future[None] | None = None
         self.errands = BackgroundErrands(_AT_ONCE)
         self.service = wire(
-            store, {gateway.name: gateway}, clock=self.clock, ids=ids, errands=self.errands, policy=policy, shop=store
+            store,
+            gateways,
+            clock=self.clock,
+            ids=ids,
+            errands=self.errands,
+            policy=policy,
+            shop=store,
+            outbox=outbox,
+            subscribers=subscribers,
         )
         self.batcher = Batcher(self.service.receive.accept)
 
@@ -141,11 +151,11 @@ class Process:
         self.loop.create_task(handle(), context=self._own_context())
         return await reply
 
-    async def webhook(self, body: bytes, headers: dict[str, str]) -> None:
+    async def webhook(self, provider: str, body: bytes, headers: dict[str, str]) -> None:
         """A delivery, answered 2xx when this returns."""
 
         async def receive() -> None:
-            notification = self.service.receive.understand("memory", body, headers)
+            notification = self.service.receive.understand(provider, body, headers)
             if not isinstance(notification, Foreign):
                 await self.batcher.submit(notification)
 

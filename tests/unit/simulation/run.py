@@ -1,7 +1,9 @@
 """One seed, from the first order to the last check."""
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import attrs
 
@@ -29,6 +31,7 @@ class Outcome:
     steps: int
     virtual_s: float
     payments: tuple[str, ...]
+    gateways: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -49,7 +52,7 @@ def simulate(
     checks = Checks(work)
     if prepare is not None:
         prepare(work)
-    with quiet_logs(world.complain):
+    with quiet_logs(world.complain), _garbage_kept():
         try:
             work.begin()
             end = world.actor(_until_quiet(work))
@@ -60,9 +63,12 @@ def simulate(
         except Stuck as stuck:
             world.complain(f"stuck: {stuck}; due: {checks.still_due()}")
         finally:
+            world.check_the_actors()
+            of_ledgers = [said for ledger in world.ledgers.values() for said in ledger.complaints]
             outcome = Outcome(
                 seed=seed,
-                complaints=(*world.complaints, *world.ledger.complaints, *world.store.complaints),
+                complaints=(*world.complaints, *of_ledgers, *world.store.complaints),
+                gateways=work.plan.gateways,
                 digest=world.digest(),
                 trace=tuple(world.trace),
                 steps=world.loop.steps,
@@ -71,6 +77,18 @@ def simulate(
             )
             world.loop.close()
     return outcome
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """A world is short and its tasks are circles that live as long: looking for garbage in it finds none."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 async def _until_quiet(work: Workload) -> None:

@@ -6,9 +6,9 @@ of the attempt, charge or refund and not its payment, so it can pass a writer of
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterator, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Hashable, Iterator, MutableMapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from random import Random
 from typing import Any, TypeVar
 
@@ -41,6 +41,17 @@ Value = TypeVar("Value")
 Rewrite = Callable[[Payment | None], Payment]
 
 
+FactKey = tuple[str, int, str]
+
+
+@attrs.frozen
+class Fact:
+    """An event that waits for a subscriber; a dead letter has no time."""
+
+    try_at: datetime | None
+    tries: int = 0
+
+
 @attrs.define
 class Committed:
     """What is durable."""
@@ -52,6 +63,10 @@ class Committed:
     orders: dict[str, Order] = attrs.field(factory=dict)
     available: dict[str, int] = attrs.field(factory=dict)
     held: dict[str, StockMove] = attrs.field(factory=dict)
+    bodies: set[bytes] = attrs.field(factory=set)
+    """Of the notifications, to find one by."""
+    outbox: dict[FactKey, Fact] = attrs.field(factory=dict)
+    """By payment, sequence and subscriber."""
 
 
 @attrs.define
@@ -105,9 +120,24 @@ class _Unit(Owner):
         self.inbox_rows = _Overlay(store.committed.inbox)
         self.events = _Overlay(store.committed.events)
         self.bound = _Overlay(store.committed.bound)
+        self.facts: dict[FactKey, Fact | None] = {}
+        """Rows of the outbox this transaction writes, or deletes."""
         self.payments = store.payments_type(self)
-        self.inbox = store.inbox_type(self)
-        self.orders = store.orders_type(self)
+
+    @cached_property
+    def inbox(self) -> "_UnitInbox":
+        return self.store.inbox_type(self)
+
+    @cached_property
+    def orders(self) -> "_UnitOrders":
+        return self.store.orders_type(self)
+
+    async def __aenter__(self) -> "_Unit":
+        self.store.open[id(self)] = self  # BEGIN travels with the first statement
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.end()
 
     async def statement(self, name: str) -> None:
         """One round trip to the database."""
@@ -151,7 +181,8 @@ class _Unit(Owner):
 
     async def commit(self) -> None:
         if not self._writes():
-            self._apply()
+            self.over = True
+            self.store.locks.release_all(self)
             return
         await self.statement("commit")
         random, mood = self.store.random, self.store.mood
@@ -165,7 +196,8 @@ class _Unit(Owner):
         await self.store.round_trip("committed")
 
     def _writes(self) -> bool:
-        return bool(self.rewrites or self.inbox_rows.own or self.bound.own or self.orders.overlays_changed())
+        orders_changed = "orders" in self.__dict__ and self.orders.overlays_changed()
+        return bool(self.rewrites or self.inbox_rows.own or self.bound.own or self.facts or orders_changed)
 
     def _apply(self) -> None:
         if self.over:
@@ -183,12 +215,18 @@ class _Unit(Owner):
             for key, kept in self.inbox_rows.own.items():
                 hear(committed.inbox.get(key), kept)
         committed.inbox.update(self.inbox_rows.own)
+        committed.bodies.update(kept.notification.body for kept in self.inbox_rows.own.values())
         committed.events.update(self.events.own)
         committed.bound.update(self.bound.own)
-        self.orders.write(committed)
+        for key, fact in self.facts.items():
+            if fact is None:
+                committed.outbox.pop(key, None)
+            else:
+                committed.outbox[key] = fact
+        if "orders" in self.__dict__:
+            self.orders.write(committed)
         store.locks.release_all(self)
-        if self._writes():
-            store.committed_now(changed)
+        store.committed_now(changed)
 
     def end(self) -> None:
         """Whatever was not committed is undone, its locks are free."""
@@ -232,8 +270,14 @@ class _UnitPayments:
         stored = attrs.evolve(change.after, version=(known.version if known else 0) + 1)
         await self.unit.lock(*_children(before, stored))
         self.unit.rewrite(payment_id, lambda current: _written(current, before, stored))
-        self.unit.events[payment_id] = (*self.unit.events.get(payment_id, ()), *change.events)
+        self.publish(payment_id, change.events)
         return stored
+
+    def publish(self, payment_id: str, events: Sequence[Event]) -> None:
+        """They are history, and wait for every subscriber."""
+        self.unit.events[payment_id] = (*self.unit.events.get(payment_id, ()), *events)
+        for subscriber in self.unit.store.subscribers:
+            self.unit.facts |= {(payment_id, event.sequence, subscriber): Fact(event.at) for event in events}
 
     async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:
         await self.unit.statement("payments.take_numbers")
@@ -463,6 +507,7 @@ class SimulatedStore:
         self._next_due_at = -1
         self._next_due: datetime | None = None
         self.said: Callable[[str], None] = lambda _name: None
+        self.subscribers: tuple[str, ...] = ()
 
     async def round_trip(self, name: str) -> None:
         """Time passes, others go on; a database that is down says so.
@@ -480,21 +525,13 @@ class SimulatedStore:
         if self.mood.down:
             raise StorageUnavailable("the database is down")
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[_Unit]:
+    def transaction(self) -> _Unit:
         """A unit of work that writes."""
-        unit = _Unit(self)
-        self.open[id(unit)] = unit
-        try:
-            yield unit  # BEGIN travels with the first statement
-        finally:
-            unit.end()
+        return _Unit(self)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[_Unit]:
+    def reading(self) -> _Unit:
         """A unit of work that only reads."""
-        async with self.transaction() as unit:
-            yield unit
+        return _Unit(self)
 
     async def find(self, order_id: str) -> OrderPayment | None:
         """The payment of this order as it is, read in one transaction."""
@@ -532,6 +569,15 @@ class SimulatedStore:
                         if at is not None:
                             yield at, Due(kind, payment.payment_id, part)
 
+    def free_facts(self) -> Iterator[tuple[FactKey, datetime]]:
+        """The first fact of each payment and subscriber that is still here, and when it is due."""
+        first: dict[tuple[str, str], FactKey] = {}
+        for key in sorted(self.committed.outbox):
+            first.setdefault((key[0], key[2]), key)
+        for key in first.values():
+            if (at := self.committed.outbox[key].try_at) is not None:
+                yield key, at
+
     def next_due(self) -> datetime | None:
         """When the next row is due; looked for once after each commit."""
         if self._next_due_at != self.commits:
@@ -548,6 +594,7 @@ class SimulatedStore:
         for order in rows.orders.values():
             if order.payment_id is None and order.status is OrderStatus.PENDING:
                 times.append(order.expires_at)
+        times += [at for _, at in self.free_facts()]
         return (at for at in times if at is not None)
 
 

@@ -3,16 +3,18 @@
 import pytest
 
 from unit.simulation.bugs import BUGS, Bug
+from unit.simulation.bugs_at_stripe import BUGS_AT_STRIPE
 from unit.simulation.run import simulate
 
 SEEDS_MAX = 10_000
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 15
+    every = (*BUGS, *BUGS_AT_STRIPE)
+    assert len({bug.name for bug in every}) == len(every) >= 30
 
 
-@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+@pytest.mark.parametrize("bug", [*BUGS, *BUGS_AT_STRIPE], ids=lambda bug: bug.name)
 def test_a_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search begins at the first seed; the same seeds without the bug are good, which `test_simulation.py` says."""
     parts = bug.plant(monkeypatch)

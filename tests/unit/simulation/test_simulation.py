@@ -13,6 +13,7 @@ from unit.simulation.store import SimulatedStore
 
 SEEDS = int(os.environ.get("SIMULATION_SEEDS", "1000"))
 _AT_ONCE = 100
+SEEDS_REPLAYED = [2, 4]
 TESTS = Path(__file__).parents[2]
 
 
@@ -39,7 +40,14 @@ def test_the_worlds_are_not_all_alike() -> None:
     assert ends >= {"success", "refunded", "cancelled", "expired", "partially_refunded"}
 
 
-@pytest.mark.parametrize("seed", [2])
+def test_every_gateway_is_drawn_and_says_so() -> None:
+    """Midtrans, Stripe, or both in one world; the trace of a seed begins with its gateways."""
+    outcomes = [simulate(seed) for seed in range(15)]
+    assert {outcome.gateways for outcome in outcomes} == {("midtrans",), ("stripe",), ("midtrans", "stripe")}
+    assert all(outcome.trace[0].endswith(f"gateways: {' and '.join(outcome.gateways)}") for outcome in outcomes)
+
+
+@pytest.mark.parametrize("seed", SEEDS_REPLAYED)
 def test_a_seed_replays_byte_for_byte_in_another_interpreter(seed: int) -> None:
     """Whatever a failing seed shows, it shows to everybody: nothing depends on hashes, addresses or real time."""
     traces = {_trace(seed, hash_seed) for hash_seed in ("1", "4711")}

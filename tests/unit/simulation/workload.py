@@ -15,13 +15,15 @@ from payments_core.money import Money
 from payments_core.pages import PageWish
 from payments_core.payment import CaseDecision, Payment
 from payments_core.policy import GatewayTraits, LatePayment, Policy, RefundRule
-from payments_core.states import Confirm, Signal
-from payments_core.testing.histories import LEGAL
-from unit.simulation.ledger import Page, Transaction
+from payments_core.states import Confirm
+from unit.simulation.doings import Doings, MidtransDoings, StripeDoings
+from unit.simulation.far_side import ALIVE, Transaction
+from unit.simulation.ledger import Ledger
 from unit.simulation.messages import Messenger, Post
 from unit.simulation.network import PROVIDER, Weather
 from unit.simulation.process import ConnectionLost, Process
 from unit.simulation.store import Mood
+from unit.simulation.stripe_ledger import STRIPE, StripeLedger
 from unit.simulation.world import IDR, Parts, World
 
 __all__ = ["Plan", "Workload", "draw_plan"]
@@ -30,10 +32,7 @@ _TROUBLES = (
     "crash", "drop", "repeat", "delay", "lose", "refuse", "slow", "lag", "outage", "database", "stall", "skew", "forge",
 )  # fmt: skip
 _DEEDS = ("cancel", "refund", "capture", "review", "void", "refresh", "resolve", "replace")
-_FIRST = (
-    (Signal.PENDING, 8), (Signal.SETTLED, 4), (Signal.CAPTURED, 4), (Signal.DENIED, 3), (Signal.AUTHORIZED, 2),
-    (Signal.CHALLENGED, 1),
-)  # fmt: skip
+_GATEWAYS = ((PROVIDER,), (STRIPE,), (PROVIDER, STRIPE))
 _PATIENCE_S = 20.0
 
 
@@ -48,6 +47,10 @@ class Plan:
     lasts_s: float
     policy: Policy
     traits: GatewayTraits
+    """Of Midtrans; Stripe has its adapter's own."""
+    subscriber: bool = False
+    gateways: tuple[str, ...] = (PROVIDER,)
+    """Where both are, an order changes gateways."""
 
 
 def draw_plan(random: Random) -> Plan:
@@ -70,6 +73,8 @@ def draw_plan(random: Random) -> Plan:
             late_payment=random.choice(list(LatePayment)),
         ),
         traits=GatewayTraits(confirm=confirm, refunds=random.choice([None, rules])),
+        gateways=random.choice(_GATEWAYS),
+        subscriber=random.random() < 0.25,
     )
 
 
@@ -79,22 +84,29 @@ class Workload:
     def __init__(self, seed: int | str, parts: Parts | None = None) -> None:
         self.random = Random(f"plan {seed}")
         self.plan = draw_plan(self.random)
-        self.world = World(Random(f"world {seed}"), self.plan.policy, self.plan.traits, parts)
-        self.world.gateway.leases_hold = "skew" not in self.plan.troubles
+        plan = self.plan
+        self.world = World(Random(f"world {seed}"), plan.policy, plan.traits, parts, plan.gateways)
+        if plan.subscriber:
+            self.world.subscribe()
+        for openings in self.world.openings:
+            openings.leases_hold = "skew" not in plan.troubles
         self.messenger = Messenger(self.world, Random(f"post {seed}"))
         self.calm = False
         self.jumped = 0
         """Seconds by which the clocks of the service are ahead of the gateway's."""
-        self.world.ledger.page_made = self._page_made
         self.world.on_transaction.append(self._transaction_changed)
         self.world.on_death = self._died
         self.random = Random(f"work {seed}")
+        self.doings = {name: self._doings(name) for name in plan.gateways}
+        for doings in self.doings.values():
+            doings.calm = lambda: self.calm
         self.orders = [f"o{number}" for number in range(1, self.plan.orders + 1)]
 
     # ── beginning and end ─────────────────────────────────────────────────────────────────────────────────────────
     def begin(self) -> None:
         """The orders are placed, and everybody begins."""
         world, plan, random = self.world, self.plan, self.random
+        world.say(f"gateways: {' and '.join(plan.gateways)}")
         world.say(f"{sorted(plan.troubles)} {plan.deeds} {plan.processes} processes, {plan.lasts_s:.0f} s")
         self.stock = {order: random.choice([2, 2, 12]) for order in self.orders}
         for order in self.orders:
@@ -113,8 +125,12 @@ class Workload:
         world = self.world
         self.calm = True
         world.say("calm")
-        world.gateway.weather, world.store.mood, self.messenger.post = Weather(), Mood(), Post()
-        world.ledger.refuse_pages = world.ledger.refuse_operations = world.ledger.refunds_wait = False
+        world.store.mood, self.messenger.post = Mood(), Post()
+        for name, ledger in world.ledgers.items():
+            world.wires[name].weather = Weather()
+            ledger.be_well()
+        if world.hearer is not None:
+            world.hearer.wire.weather = Weather()
         if "crash" in self.plan.troubles:
             for process in [*world.processes]:
                 process.die()
@@ -123,9 +139,10 @@ class Workload:
 
     def tell_the_rest(self) -> None:
         """The gateway has the last word about everything, once."""
-        for transaction in [*self.world.ledger.transactions.values()]:
-            self.world.ledger.settle_refunds(transaction.transaction_id, "confirmed")
-            self.messenger.tell_at_last(transaction)
+        for name, ledger in self.world.ledgers.items():
+            for transaction in [*ledger.transactions.values()]:
+                self.doings[name].settle(transaction)
+                self.messenger.tell_at_last(ledger, transaction)
 
     def _start_process(self) -> None:
         skewed = not self.calm and "skew" in self.plan.troubles
@@ -155,14 +172,28 @@ class Workload:
             return self.random.choice(rates) if trouble in self.plan.troubles else 0.0
 
         world = self.world
-        world.gateway.weather = Weather(
-            unreachable=bool(rate("outage", 0, 0, 1)),
-            refused=rate("refuse", 0, 0.1, 0.3),
-            lost=rate("lose", 0, 0.1, 0.4),
-            broken=rate("lose", 0, 0.1, 0.2),
-            slow=rate("slow", 0, 0.2, 0.5),
-            lag_s=rate("lag", 0, 5, 60, 300),
-        )
+        for name, ledger in world.ledgers.items():
+            at_stripe = isinstance(ledger, StripeLedger)
+            weather = world.wires[name].weather = Weather(
+                unreachable=bool(rate("outage", 0, 0, 1)),
+                refused=rate("refuse", 0, 0.1, 0.3),
+                lost=rate("lose", 0, 0.1, 0.4),
+                broken=rate("lose", 0, 0.1, 0.2),
+                slow=rate("slow", 0, 0.2, 0.5),
+                lag_s=rate("lag", 0, 5, 20, 50) if at_stripe else rate("lag", 0, 5, 60, 300),
+            )
+            ledger.refuse_operations = rate("refuse", 0, 0, 1) > 0
+            ledger.refuse_pages = rate("refuse", 0, 0, 0, 1) > 0
+            ledger.refunds_wait = self.random.random() < 0.3
+            if isinstance(ledger, StripeLedger) and "lose" in self.plan.troubles:
+                ledger.fails_inside = self.random.choice(["", "", "", "done", "undone"])
+            if weather.unreachable:
+                world.actor(self._gateway_comes_back(weather))
+            world.say(f"{name} {weather}")
+        if world.hearer is not None:
+            world.hearer.wire.weather = Weather(
+                refused=rate("refuse", 0, 0.3), lost=rate("lose", 0, 0.4), slow=rate("slow", 0, 0.5)
+            )
         world.store.mood = Mood(
             down=bool(rate("database", 0, 0, 0, 1)),
             slow=rate("stall", 0, 0.2),
@@ -175,23 +206,18 @@ class Workload:
             repeated=rate("repeat", 0, 0.5),
             delayed=rate("delay", 0, 0.5),
         )
-        world.ledger.refuse_operations = rate("refuse", 0, 0, 1) > 0
-        world.ledger.refuse_pages = rate("refuse", 0, 0, 0, 1) > 0
-        world.ledger.refunds_wait = self.random.random() < 0.3
         if world.store.mood.down:
             world.actor(self._database_comes_back())
-        if world.gateway.weather.unreachable:
-            world.actor(self._gateway_comes_back())
-        world.say(f"{world.gateway.weather} {world.store.mood} {self.messenger.post}")
+        world.say(f"{world.store.mood} {self.messenger.post}")
 
     async def _database_comes_back(self) -> None:
         await asyncio.sleep(self.random.choice([2, 30, 200]))
         self.world.store.mood.down = False
 
-    async def _gateway_comes_back(self) -> None:
+    async def _gateway_comes_back(self, weather: Weather) -> None:
         """Before a day has passed: every half minute somebody asks, which would be most of what a seed does."""
         await asyncio.sleep(self.random.choice([30, 600, 3000]))
-        self.world.gateway.weather.unreachable = False
+        weather.unreachable = False
 
     def _jump_clocks(self) -> None:
         """The clocks differ by up to four seconds; now and then all of them jump ahead.
@@ -204,47 +230,20 @@ class Workload:
                 process.clock.skew = timedelta(seconds=self.jumped + self.random.uniform(-2, 2))
                 process.poke()
 
-    # ── the gateway's own doings ──────────────────────────────────────────────────────────────────────────────────
-    def _page_made(self, page: Page) -> None:
-        self.world.actor(self._end_page(page))
-
-    async def _end_page(self, page: Page) -> None:
-        """At its end nobody can choose a method; what is pending expires in one of the next batches."""
-        await asyncio.sleep(max(0, page.ends_at - self.world.loop.time()))
-        page.gone = True
-        await asyncio.sleep(self.random.uniform(1, 3000))
-        for transaction in self.world.ledger.tries(page.order_id):
-            if transaction.now.word is Signal.PENDING:
-                self.world.ledger.becomes(transaction.transaction_id, Signal.EXPIRED)
-            elif transaction.now.word is Signal.CHALLENGED:
-                self.world.ledger.becomes(transaction.transaction_id, Signal.CANCELLED)
-        await asyncio.sleep(self.random.uniform(1, 20_000))
-        for transaction in self.world.ledger.tries(page.order_id):
-            if transaction.now.word is Signal.AUTHORIZED:
-                self.world.ledger.becomes(transaction.transaction_id, Signal.EXPIRED)
+    # ── the gateways' own doings ──────────────────────────────────────────────────────────────────────────────────
+    def _doings(self, name: str) -> Doings:
+        ledger = self.world.ledgers[name]
+        if isinstance(ledger, StripeLedger):
+            return StripeDoings(ledger, self.world, self.random)
+        assert isinstance(ledger, Ledger)
+        midtrans = MidtransDoings(ledger, self.world, self.random, self.messenger)
+        midtrans.lasts_s, midtrans.forges = self.plan.lasts_s, "forge" in self.plan.troubles
+        return midtrans
 
     def _transaction_changed(self, transaction: Transaction) -> None:
-        if not self.calm and LEGAL[transaction.now.word] and self.random.random() < 0.85:
-            self.world.actor(self._move_on(transaction, transaction.now.word))
-        if "forge" in self.plan.troubles and not self.calm and self.random.random() < 0.3:
-            self.messenger.forge(transaction, self.random.choice(["settled", "expired", "denied", "pending", "what"]))
-
-    async def _move_on(self, transaction: Transaction, was: Signal) -> None:
-        """Its next word, unless something else has happened to it; a settlement rarely turns, and an expiry may pay."""
-        pause = self.random.choice([0.5, 5, 60, 600, 3600]) if was is not Signal.EXPIRED else self.plan.lasts_s / 2
-        await asyncio.sleep(pause * self.random.random())
-        if self.calm or transaction.now.word is not was:
-            return
-        ledger, name = self.world.ledger, transaction.transaction_id
-        if was is Signal.SETTLED and self.random.random() < 0.6:
-            if self.random.random() < 0.4:
-                ledger.charge_back(name, transaction.now.minor // self.random.choice([1, 3]))
-            elif self.random.random() < 0.3:
-                ledger.dashboard_refund(name, transaction.now.minor // self.random.choice([1, 4]))
-            else:
-                ledger.settle_refunds(name, self.random.choice(["confirmed", "confirmed", "refused"]))
-            return
-        ledger.becomes(name, self.random.choice(LEGAL[was]))
+        for name, ledger in self.world.ledgers.items():
+            if transaction.transaction_id in ledger.transactions:
+                self.doings[name].changed(transaction)
 
     # ── people ────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _ask(self, work: Callable[[Process], Awaitable[object]]) -> object | None:
@@ -266,9 +265,10 @@ class Workload:
             await asyncio.sleep(self._now_and_then())
             if self.calm:
                 return
-            wish = PageWish(provider=PROVIDER)
+            provider = self.random.choice(self.plan.gateways)
+            wish = PageWish(provider=provider, any_provider=self.random.random() < 0.4)
             if "replace" in self.plan.deeds and self.random.random() < 0.3:
-                wish = PageWish(provider=PROVIDER, methods=(self.random.choice(["card", "wallet"]),))
+                wish = attrs.evolve(wish, methods=(self.random.choice(["card", "wallet"]),))
             await self._ask(lambda p, w=wish: p.service.start(order, w, customer_id="alice", actor="alice"))  # type: ignore[misc]
             for _ in range(self.random.choice([0, 1, 1, 1, 2])):
                 await asyncio.sleep(self.random.choice([0.0, 0.5, 20, 400]) * self.random.random())
@@ -276,15 +276,13 @@ class Workload:
 
     def _try_to_pay(self, order: str) -> None:
         payment = self.world.payment_of(order)
-        known = [a for a in payment.attempts if a.provider_order_id in self.world.ledger.pages] if payment else []
+        known = [a for a in payment.attempts if self.world.page(a) is not None] if payment else []
         if not known or self.calm:
             return
         attempt = self.random.choice(known)
-        token = attempt.token or self.world.ledger.pages[attempt.provider_order_id].tokens[-1]
-        words, weights = zip(*_FIRST, strict=True)
-        (word,) = self.random.choices(words, weights)
-        method = self.random.choice(["card", "card", "wallet", "bank_transfer"])
-        self.world.ledger.buyer_tries(attempt.provider_order_id, token, word, method)
+        page = self.world.page(attempt)
+        assert page is not None
+        self.doings[attempt.provider].buyer_tries(page.order_id, attempt.token or page.tokens[-1])
 
     async def _operator(self, order: str) -> None:
         """Does what this seed's operators do, at any time."""
@@ -332,10 +330,7 @@ class Workload:
     @property
     def is_quiet(self) -> bool:
         """Nothing is due, and nothing at the gateway will change by itself."""
-        alive = any(
-            t.now.word in (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED)
-            for t in self.world.ledger.transactions.values()
-        )
+        alive = any(t.now.word in ALIVE for t in self.world.transactions.values())
         return self.world.store.next_due() is None and not alive
 
 

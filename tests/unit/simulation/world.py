@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -15,16 +15,21 @@ import structlog
 
 from payments_core.money import Currency, Money
 from payments_core.orders import Customer, Item, Order
-from payments_core.payment import Payment
+from payments_core.payment import Attempt, Payment
 from payments_core.policy import GatewayTraits, Policy
+from payments_core.ports import Gateway
 from payments_core.service import PaymentService
 from payments_core.status import status
 from payments_core_memory import SequentialIds
-from unit.simulation.ledger import Ledger, Transaction
+from unit.simulation.far_side import FarSide, Page, Transaction
+from unit.simulation.ledger import Ledger
 from unit.simulation.loop import SimulatedLoop
-from unit.simulation.network import BEGAN, SimulatedGateway
+from unit.simulation.network import BEGAN, PROVIDER, Openings, SimulatedGateway, Wire
+from unit.simulation.outbox import SUBSCRIBER, Hearer, SimulatedOutbox
 from unit.simulation.process import Process
 from unit.simulation.store import SimulatedStore
+from unit.simulation.stripe_gateway import SETTINGS, SimulatedStripe, StripeWire
+from unit.simulation.stripe_ledger import StripeLedger
 
 __all__ = ["Parts", "World", "quiet_logs"]
 
@@ -37,7 +42,6 @@ class Parts:
     """What a world is built of; a planted bug puts something else here."""
 
     store: type[SimulatedStore] = SimulatedStore
-    gateway: type[SimulatedGateway] = SimulatedGateway
     wire: Callable[..., PaymentService] = PaymentService.over
     process: type[Process] = Process
 
@@ -46,23 +50,68 @@ class World:
     """Everything there is; actors of the outside are tasks in it that belong to no process."""
 
     def __init__(
-        self, random: Random | None, policy: Policy, traits: GatewayTraits, parts: Parts | None = None
+        self,
+        random: Random | None,
+        policy: Policy,
+        traits: GatewayTraits,
+        parts: Parts | None = None,
+        gateways: Collection[str] = (PROVIDER,),
     ) -> None:
         self.parts = parts or Parts()
         self.random = random or Random(0)
         self.policy = policy
         self.loop = SimulatedLoop(random and Random(random.random()))
         self.store = self.parts.store(Random(self.random.random()))
-        self.ledger = Ledger(self.loop.time, self._transaction_changed)
-        self.gateway = self.parts.gateway(self.ledger, Random(self.random.random()), traits)
+        self.ledgers: dict[str, FarSide] = {}
+        self.wires: dict[str, Wire] = {}
+        self.openings: list[Openings] = []
+        self.gateways = {name: self._gateway(name, traits) for name in gateways}
         self.ids = SequentialIds()
         self.processes: list[Process] = []
         self.incarnations = 0
         self.trace: list[str] = []
         self.complaints: list[str] = []
+        self.actors: list[asyncio.Task[None]] = []
         self.on_transaction: list[Callable[[Transaction], None]] = []
         self.on_death: Callable[[Process], None] = lambda _process: None
+        self.hearer: Hearer | None = None
+        self.due: datetime | None = None
+        """When something is due, as all that sleep believe."""
         self.store.watchers.append(self._committed)
+
+    def subscribe(self) -> Hearer:
+        """Somebody who wants to know the facts, from now on; processes that run already do not know of it."""
+        self.hearer = Hearer.behind(Random(self.random.random()))
+        self.store.subscribers = (SUBSCRIBER,)
+        return self.hearer
+
+    def _gateway(self, name: str, traits: GatewayTraits) -> Gateway:
+        timeout = traits.timeout if name == PROVIDER else SETTINGS.timeout
+        wire = self.wires[name] = Wire(Random(self.random.random()), timeout)
+        if name == PROVIDER:
+            midtrans = Ledger(self.loop.time, self._transaction_changed)
+            self.ledgers[name] = midtrans
+            self.openings.append(Openings(midtrans))
+            return SimulatedGateway(midtrans, wire, self.openings[-1], traits)
+        stripe = StripeLedger(self.loop.time, self._transaction_changed, began=BEGAN.timestamp())
+        self.ledgers[name] = stripe
+        self.openings.append(Openings(stripe))
+        return SimulatedStripe(StripeWire(stripe, wire), self.openings[-1])
+
+    # ── the gateways, all of them ─────────────────────────────────────────────────────────────────────────────────
+    @property
+    def transactions(self) -> dict[str, Transaction]:
+        """Every transaction at every gateway."""
+        return {name: t for ledger in self.ledgers.values() for name, t in ledger.transactions.items()}
+
+    def page(self, attempt: Attempt) -> Page | None:
+        """The page of this attempt at its gateway."""
+        return self.ledgers[attempt.provider].pages.get(attempt.provider_order_id)
+
+    def is_payable(self, attempt: Attempt) -> bool:
+        """Somebody can choose a method on its page."""
+        page = self.page(attempt)
+        return page is not None and self.ledgers[attempt.provider].is_payable(page)
 
     # ── processes ─────────────────────────────────────────────────────────────────────────────────────────────────
     def start_process(self, *, skew: timedelta = timedelta(0), sweeping: bool = True) -> Process:
@@ -72,11 +121,13 @@ class World:
             f"p{self.incarnations}",
             self.loop,
             self.store,
-            self.gateway,
+            self.gateways,
             ids=self.ids,
             policy=self.policy,
             skew=skew,
             wire=self.parts.wire,
+            outbox=SimulatedOutbox(self.store) if self.hearer else None,
+            subscribers={SUBSCRIBER: self.hearer} if self.hearer else None,
         )
         process.died, process.broken = self._process_died, self._broken
         self.processes.append(process)
@@ -95,7 +146,15 @@ class World:
     # ── actors of the outside ─────────────────────────────────────────────────────────────────────────────────────
     def actor(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """Somebody who belongs to no process."""
-        return self.loop.create_task(work, context=Context())
+        task = self.loop.create_task(work, context=Context())
+        self.actors.append(task)
+        return task
+
+    def check_the_actors(self) -> None:
+        """An actor who stumbled is a fault of these tests."""
+        for task in self.actors:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                self.complain(f"an actor failed: {error!r}")
 
     def run_until(self, done: Callable[[], bool]) -> None:
         """The world turns until then."""
@@ -153,9 +212,8 @@ class World:
     def _transaction_changed(self, transaction: Transaction) -> None:
         now = transaction.now
         back = f", back {now.refunds} {now.charged_back}" if now.refunds or now.charged_back else ""
-        self.say(
-            f"gateway: {transaction.transaction_id} on {transaction.order_id} is {now.word.value} {now.minor}{back}"
-        )
+        word = f"{now.word.value} {now.status}".rstrip()
+        self.say(f"gateway: {transaction.transaction_id} on {transaction.order_id} is {word} {now.minor}{back}")
         for hear in self.on_transaction:
             hear(transaction)
 
@@ -168,8 +226,11 @@ class World:
                 cases = ",".join(f"{c.kind.value}{'' if c.is_open else '/closed'}" for c in after.cases)
                 said = f"{after.order_id} v{after.version} {status(after).value} {pages} {charges} {refunds} {cases}"
                 self.say(f"commit {said}")
-        for process in self.processes:
-            process.poke()
+        due = self.store.next_due()
+        if due is not None and (self.due is None or due < self.due):  # else whoever sleeps wakes early enough
+            for process in self.processes:
+                process.poke()
+        self.due = due
 
 
 @contextmanager
