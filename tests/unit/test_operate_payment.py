@@ -120,6 +120,7 @@ async def test_a_capture_the_bank_refuses_leaves_the_money_held(world: World) ->
 
 
 async def test_a_capture_nobody_can_tell_of_becomes_a_case(world: World) -> None:
+    world.pause = timedelta(minutes=5)
     await held(world)
     world.gateway.unreachable = True
     with pytest.raises(GatewayUnavailable):

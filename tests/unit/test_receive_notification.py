@@ -136,7 +136,9 @@ async def test_while_the_gateway_cannot_be_reached_nothing_is_guessed(world: Wor
     transaction = world.tries(Signal.SETTLED)
     world.gateway.unreachable = True
     await world.hear(transaction)
+    world.pause = timedelta(minutes=5)
     await world.pass_time(timedelta(hours=2))
+    world.pause = timedelta(0)
     assert world.status.value == "pending"
     assert [kept.verdict for kept in world.store.inbox.rows.values()] == [Verdict.WAITING]
     world.gateway.unreachable = False
