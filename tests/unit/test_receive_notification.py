@@ -13,6 +13,7 @@ from payments_core.decide import Verdict
 from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite, StorageUnavailable
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
 from payments_core.ports import Foreign
+from payments_core.states import CaseKind
 from payments_core.use_cases import receive_notification
 from payments_core.use_cases.receive_notification import Accepted
 from unit.world import World, rupiah
@@ -495,3 +496,12 @@ async def test_a_message_we_could_not_decide_is_kept_for_a_person(
     assert bad.key.digest in caplog.text
     kept = world.store.inbox.rows[bad.key]
     assert (kept.reason, kept.check_at) == ("could not be decided: a bug of ours", None)
+
+
+@pytest.mark.parametrize(("signed", "cases"), [((), []), ((CaseKind.AMOUNT_MISMATCH,), ["amount_mismatch"])])
+async def test_only_what_its_gateway_signs_may_call_a_person(signed: tuple[CaseKind, ...], cases: list[str]) -> None:
+    """Before the gateway was asked."""
+    world = World(traits=GatewayTraits(signed=frozenset(signed)))
+    await world.opened()
+    await world.deliver(world.tries(Signal.PENDING), amount_minor=1)
+    assert world.cases == cases

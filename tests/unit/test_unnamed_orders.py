@@ -147,3 +147,17 @@ async def test_unmatched_messages_without_an_order_are_not_looked_at_for_ever(wo
         key = row(world).notification.key
         await world.service.receive.match_again([key])
     assert row(world).check_at is None
+
+
+async def test_a_message_about_a_page_alone_binds_nothing(world: World) -> None:
+    """It names no transaction, and the next one of another order does not either."""
+    await two_payments(world)
+    for page in [payment.attempt(1) for payment in world.store.payments.rows.values()]:
+        transaction = world.gateway.buyer_tries(page.token or "", Signal.PENDING)
+        body, _ = world.gateway.notification(transaction)
+        body = json.dumps({**json.loads(body), "transaction_id": "", "status": "expired"}).encode()
+        accepted = await world.deliver_bytes(
+            body, {"signature": hmac.new(world.gateway.secret, body, sha256).hexdigest()}
+        )
+        assert accepted.verdict is Verdict.APPLIED
+    assert world.store.payments.bound == {}
