@@ -50,7 +50,8 @@ def test_the_same_key_in_two_objects_is_no_repetition() -> None:
 @pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}")])
 def test_a_body_nests_so_deep_and_no_deeper(opens: str, closes: str) -> None:
     """The object itself is the first level."""
-    bodies = [f'{{"a": {opens * depth}{{}}{closes * depth}}}' for depth in (NESTING_MAX - 2, NESTING_MAX - 1)]
+    beside = '"b": {}, "c": [[]]'
+    bodies = [f'{{{beside}, "a": {opens * depth}{{}}{closes * depth}}}' for depth in (NESTING_MAX - 2, NESTING_MAX - 1)]
     assert read_fields(bodies[0].encode())
     with pytest.raises(MalformedNotification, match="deeper"):
         read_fields(bodies[1].encode())
@@ -59,6 +60,12 @@ def test_a_body_nests_so_deep_and_no_deeper(opens: str, closes: str) -> None:
 def test_a_hostile_depth_is_refused_before_anything_is_parsed() -> None:
     with pytest.raises(MalformedNotification, match="deeper"):
         read_fields(b'{"a": ' + b"[" * 100_000)
+
+
+def test_what_was_closed_on_the_way_down_does_not_hide_the_depth() -> None:
+    body = b'{"a": ' + b"[[], " * NESTING_MAX + b"1" + b"]" * NESTING_MAX + b"}"
+    with pytest.raises(MalformedNotification, match="deeper"):
+        read_fields(body)
 
 
 def test_many_brackets_beside_each_other_are_not_deep() -> None:

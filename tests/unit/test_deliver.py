@@ -217,3 +217,14 @@ async def test_the_sweep_counts_a_dead_letter_among_what_could_not_be_finished(w
     post.holds(1, subscriber="theirs")
     report = await sweep.once()
     assert (report.done, report.postponed) == ({}, {"outbox": 2})
+
+
+async def test_every_fact_that_was_not_taken_is_counted(post: Post) -> None:
+    post.crm.trouble = RuntimeError("down")
+    ids = [post.holds(1, number=number) for number in (1, 2)]
+    assert await post.deliver.once() == DeliveryReport(postponed=2)
+    for payment_id in ids:
+        row = ("crm", payment_id, 1)
+        post.outbox.waiting[row] = attrs.evolve(post.outbox.waiting[row], tries=len(DELIVERY_SCHEDULE))
+    post.clock.move(DELIVERY_SCHEDULE[0])
+    assert await post.deliver.once() == DeliveryReport(dead=2)

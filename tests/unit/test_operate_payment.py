@@ -265,6 +265,7 @@ async def test_a_dismissed_reversal_gives_stock_back_and_lets_the_order_be_paid_
     assert refused.value.code == "needs_review"
     await decide(world, CaseDecision.DISMISS)
     assert world.stock == 10
+    assert world.payment.deadline_at == world.clock.now() + world.policy.expiry
     world.clock.move(timedelta(minutes=1))
     paying = await world.click()
     assert (paying.created, world.stock) == (True, 8)

@@ -8,7 +8,7 @@ import pytest
 from payments_core import Observation, Payment, Signal
 from payments_core.decide import Verdict
 from payments_core.errors import Busy, StorageUnavailable
-from payments_core.limits import LEASE
+from payments_core.limits import LEASE, RETRY_SCHEDULE
 from payments_core.observations import Unknown
 from payments_core.payment import AttemptState, ChargeDue, CloseReason, RefundState
 from payments_core.ports import Due, DueKind, NotificationKey
@@ -212,6 +212,17 @@ async def test_a_void_we_asked_for_is_no_difference(world: World) -> None:
     assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED
     assert world.status.value == "refunded"
     assert told(await reconcile(world)) == []
+
+
+async def test_a_recheck_that_brings_no_answer_is_due_once_more(world: World) -> None:
+    transaction = await paid(world)
+    known = world.payment.charges[0]
+    due = attrs.evolve(known, due=ChargeDue.RECHECK, check_at=world.clock.now(), recheck_after=world.clock.now())
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_charge(due)
+    del world.gateway.transactions[transaction]
+    await reconcile(world)
+    again = world.payment.charges[0]
+    assert (again.checks, again.check_at) == (1, world.clock.now() + RETRY_SCHEDULE[0])
 
 
 # ── a gateway that does not answer ────────────────────────────────────────────────────────────────────────────────────

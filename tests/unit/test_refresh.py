@@ -54,6 +54,14 @@ async def test_a_buyer_who_waits_without_news_makes_us_ask(world: World) -> None
     assert reads(world) > 0
 
 
+async def test_he_waits_two_seconds_for_that_and_no_longer(world: World) -> None:
+    await world.opened()
+    world.tries(Signal.SETTLED)
+    assert (await read(world, wait_s=1.75)).status.value == "pending"
+    assert reads(world) == 0
+    assert (await read(world, wait_s=2.5)).status.value == "success"
+
+
 async def test_what_is_unknown_is_asked_about_on_read_and_not_by_every_reader(world: World) -> None:
     """A refund whose answer was lost: the first reader asks, the others get what is stored."""
     await world.opened()
