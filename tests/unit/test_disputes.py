@@ -74,6 +74,13 @@ def test_money_given_back_is_believed_where_the_signature_covers_it() -> None:
     assert decide_hint(PAID, told, confirm=Confirm.ALWAYS, now=LATER).verdict is Verdict.WAITING
 
 
+@pytest.mark.parametrize("message", [says(Signal.SETTLED), says(Signal.SETTLED, provider_order_id=None)])
+def test_a_message_of_another_gateway_is_about_no_page_of_this_one(message: Observation) -> None:
+    """Ids are unique at one gateway only."""
+    foreign = attrs.evolve(message, provider="stripe")
+    assert hint(PAID, foreign) == HintDecision(PAID, Verdict.UNMATCHED, "no such attempt")
+
+
 @pytest.mark.parametrize(
     ("signed", "opened"), [((), []), ((CaseKind.CURRENCY_MISMATCH,), ["currency_mismatch"])], ids=["no", "yes"]
 )

@@ -294,6 +294,15 @@ async def test_a_page_in_doubt_is_asked_about_and_closed(world: World) -> None:
     assert world.payment.attempts[0].state is AttemptState.DEAD
 
 
+async def test_a_doubt_about_a_page_is_settled_though_the_first_question_failed(world: World) -> None:
+    """Its step asks again at once, and not at its time."""
+    await world.opened()
+    world.store.payments.rows[world.payment.payment_id] = with_page(world.payment, doubt=CloseReason.EXPIRED)
+    world.gateway.refused_calls = 1
+    assert told(await reconcile(world)) == []
+    assert world.payment.attempts[0].doubt is None
+
+
 async def test_a_closing_the_gateway_does_not_let_us_finish_is_told(world: World) -> None:
     await world.opened()
     world.clock.move(timedelta(hours=25))

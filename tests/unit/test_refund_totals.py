@@ -101,3 +101,10 @@ def test_the_case_that_asked_for_the_money_is_the_one_that_closes() -> None:
     assert closed.cases[0] == attrs.evolve(
         both.cases[0], decision=CaseDecision.RETURN, decided_by="operator:bob", decided_at=LATER, note="torn"
     )
+
+
+@pytest.mark.parametrize(("given_back", "closes"), [(WHOLE, True), (WHOLE - 1, False)])
+def test_a_case_closes_with_the_last_minor_unit(given_back: int, closes: bool) -> None:
+    back = PAID.with_charge(charge(refunded_minor=given_back)).with_refund(refund(RefundState.CONFIRMED, case=1))
+    closed = close_returned_cases(with_cases(back, case(CaseKind.SURPLUS_PAYMENT)), LATER)
+    assert (closed.open_cases == ()) is closes
