@@ -74,14 +74,23 @@ def table(found: list[Mutant]) -> Iterator[str]:
         yield f"| {name} | {len(group)} | {types} | {killed} | {tried - killed} | {untried} | {score} |"
 
 
+def what_was_tried(found: list[Mutant]) -> str:
+    """How many of the mutants that the types let through, and whether a file has none."""
+    passed = [mutant for mutant in found if mutant.status != "caught by type check"]
+    tried = [mutant for mutant in passed if mutant.status != "not checked"]
+    if len(tried) == len(passed):
+        return f"All {len(passed)} mutants that the types let through were tried."
+    missing = sorted({mutant.file for mutant in passed} - {mutant.file for mutant in tried})
+    none = f" Of {', '.join(f'`{file}`' for file in missing)} none." if missing else " Some of every file."
+    share = f"{len(tried)} of the {len(passed)} mutants that the types let through were tried"
+    return f"**Not all of them were tried.** {share}, in an order by chance.{none}"
+
+
 def page(found: list[Mutant]) -> Iterator[str]:
     """The whole page."""
     written = HEAD.read_text()
     yield written[: written.index("**")].rstrip()
-    untried = sum(mutant.status == "not checked" for mutant in found)
-    if untried:
-        yield f"\n**Not all of them were tried.** {untried} are left; those tried were chosen at random."
-    yield from ("", *table(found), "", "## Why the others live", "")
+    yield from ("", what_was_tried(found), "", *table(found), "", "## Why the others live", "")
     left = [m for m in found if m.status not in (*KILLED, "caught by type check", "not checked")]
     for reason in REASON.finditer(written):
         patterns = [line.strip() for line in reason["patterns"].splitlines()]

@@ -14,7 +14,7 @@ from payments_core.states import ENDED, ChargeState
 from payments_core.testing import samples
 from payments_core.testing.samples import LATER, NOW
 from payments_core.use_cases.apply_reading import _ask_again, _judge, _shows, _verdict
-from unit.values import PAGE, PAID, says
+from unit.values import PAGE, PAID, charge, says
 from unit.world import World, rupiah
 
 
@@ -204,3 +204,23 @@ async def test_with_signed_words_a_hint_within_the_lag_is_not_refuted_and_after_
     assert Verdict.WAITING in verdicts
     await world.pass_time(timedelta(minutes=30))
     assert Verdict.REFUTED in {k.verdict for k in world.store.inbox.rows.values()}
+
+
+def test_a_hint_of_a_part_that_was_captured_was_right() -> None:
+    """What we know of the charge says that less than the whole is no mismatch."""
+    part = charge(captured_minor=6_000_000, amount=rupiah(60_000), authorized_by_reading=True)
+    assert _verdict(PAID.with_charge(part), says(Signal.SETTLED, amount=rupiah(60_000)))[0] is Verdict.APPLIED
+
+
+async def test_an_answer_about_one_transaction_leaves_the_hints_of_another_waiting(world: World) -> None:
+    await world.opened()
+    first, second = world.tries(Signal.PENDING), world.tries(Signal.DENIED)
+    for transaction in (first, second):
+        await world.deliver(transaction)
+    await told(world, says(Signal.PENDING, first, provider="memory", provider_order_id=_order_id(world)))
+    verdicts = {kept.notification.transaction_id: kept.verdict for kept in world.store.inbox.rows.values()}
+    assert verdicts == {first: Verdict.APPLIED, second: Verdict.WAITING}
+
+
+def _order_id(world: World) -> str:
+    return world.payment.attempt(1).provider_order_id

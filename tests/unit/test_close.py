@@ -10,7 +10,7 @@ from payments_core.consequences import begin_closing
 from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
 from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.payment import Attempt, AttemptState, ChargeDue, CloseReason
-from payments_core.ports import PageReply
+from payments_core.ports import Due, DueKind, PageReply
 from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
 from payments_core_memory import MemoryGateway
@@ -468,3 +468,23 @@ async def test_a_token_that_was_replaced_while_it_was_closed_proves_nothing(worl
     assert closing._judge(world.payment, 1, _Seen(world.payment, token_gone="older"), now).attempt(1).is_payable
     newest = _Seen(world.payment, token_gone=world.payment.attempt(1).token)
     assert not closing._judge(world.payment, 1, newest, now).attempt(1).is_payable
+
+
+async def test_a_review_is_cancelled_with_its_order(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.CHALLENGED, method="card")
+    await world.hear(transaction)
+    await cancel(world)
+    assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED
+    assert world.status.value == "cancelled"
+
+
+async def test_a_review_that_is_found_when_only_time_has_run_out_is_waited_for(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.CHALLENGED, method="card")
+    world.clock.at = world.payment.deadline_at or world.clock.at
+    await world.service.sweep.attend(Due(DueKind.DEADLINE, world.payment.payment_id))
+    await world.do_errands()
+    assert world.payment.attempt(1).closing is CloseReason.EXPIRED
+    assert world.gateway.transactions[transaction].words[-1] is Signal.CHALLENGED
+    assert "cancel" not in world.gateway.calls

@@ -16,10 +16,20 @@ from payments_core.consequences import (
     review_late,
 )
 from payments_core.limits import CASES_MAX, LEASE
-from payments_core.payment import AttemptState, CaseDecision, ChargeDue, Closed, ClosedAs, CloseReason, Payment
+from payments_core.payment import (
+    AttemptState,
+    Case,
+    CaseDecision,
+    ChargeDue,
+    Closed,
+    ClosedAs,
+    CloseReason,
+    Payment,
+    RefundState,
+)
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing.samples import LATER, NOW
-from unit.values import DEAD, HELD, PAGE, PAID, WHOLE, case, charge, kinds, with_cases, with_page
+from unit.values import DEAD, HELD, PAGE, PAID, WHOLE, case, charge, kinds, refund, with_cases, with_page
 from unit.world import rupiah
 
 SETTLED = charge()
@@ -368,3 +378,37 @@ def test_stock_is_lost_with_a_dismissed_reversal_until_it_is_reserved_anew() -> 
     assert not lost_its_stock(after(PAID.reserved_at, STOCK_RELEASED)), "reserved anew with that very decision"
     assert not lost_its_stock(with_cases(PAID, case(CaseKind.REVERSED, evidence=STOCK_RELEASED)))
     assert not lost_its_stock(PAID)
+
+
+# ── outcomes that were unknown ────────────────────────────────────────────────────────────────────────────────────────
+OF_THE_PAGE = case(CaseKind.OUTCOME_UNKNOWN, transaction_id=None, evidence={"page": PAGE.attempt(1).provider_order_id})
+OF_THE_TRY = case(CaseKind.OUTCOME_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("payment", "unknown", "told"),
+    [
+        (PAGE, OF_THE_PAGE, False),
+        (DEAD, OF_THE_PAGE, True),
+        (PAID, OF_THE_PAGE, True),
+        (PAGE, OF_THE_TRY, False),
+        (PAID, OF_THE_TRY, True),
+        (HELD.with_charge(charge(ChargeState.AUTHORIZED, asked_by="olga")), OF_THE_TRY, False),
+        (PAID.with_refund(refund(RefundState.REQUESTED)), OF_THE_TRY, False),
+        (PAID.with_refund(refund(RefundState.SENT)), OF_THE_TRY, False),
+        (PAID.with_refund(refund(RefundState.UNKNOWN)), OF_THE_TRY, False),
+        (PAID.with_refund(refund(RefundState.CONFIRMED)), OF_THE_TRY, True),
+        (PAID.with_refund(refund(transaction_id="another")), OF_THE_TRY, True),
+        (PAID, case(CaseKind.OUTCOME_UNKNOWN, transaction_id=None), False),
+        (PAID, case(CaseKind.OVERDRAWN), False),
+    ],
+)
+def test_an_unknown_outcome_waits_for_nobody_once_the_gateway_has_told_it(
+    payment: Payment, unknown: Case, told: bool
+) -> None:
+    """Of a page: that it is over. Of a try: that nothing asked of it, and no refund of it, is under way any more."""
+    after = follow(with_cases(payment, unknown), LATER).cases[0]
+    closed = attrs.evolve(
+        unknown, decision=CaseDecision.DISMISS, decided_by="gateway", decided_at=LATER, note="it has told since"
+    )
+    assert after == (closed if told else unknown)

@@ -178,6 +178,12 @@ def test_a_charge_back_says_what_was_taken_now_and_in_all() -> None:
     ]
 
 
+def test_one_minor_unit_charged_back_or_given_back_again_is_told() -> None:
+    before, after = (PAID.with_charge(charge(charged_back_minor=minor)) for minor in (3, 4))
+    assert [fact.type.value for fact in facts_between(before, after)] == ["payment.charged_back"]
+    assert [fact.type.value for fact in facts_between(after, before)] == ["payment.charge_back_returned"]
+
+
 def test_all_that_is_heard_of_at_once_comes_in_the_order_of_money() -> None:
     """Paid, refunded, charged back: every prefix adds up."""
     all_at_once = PAID.with_charge(charge(refunded_minor=1, charged_back_minor=2))
@@ -307,3 +313,23 @@ def test_every_move_of_stock_is_a_fact(move: StockMove) -> None:
 def test_amounts_are_told_in_major_units() -> None:
     cents = PAID.with_charge(charge(refunded_minor=1_250, amount=rupiah(100_000)))
     assert said(PAID, cents, FactType.PAYMENT_REFUNDED)[0]["amount"] == "12.50"
+
+
+def test_a_payment_stored_after_its_money_went_back_tells_that_too() -> None:
+    declined = charge(ChargeState.DENIED, "first", decline=Decline("no_funds", "card", NOW))
+    late = given_back(1_000_000).with_charge(declined)
+    assert types(None, late) == [
+        "payment.created",
+        "charge.declined",
+        "payment.paid",
+        "payment.refunded",
+        "order.paid",
+    ]
+
+
+def test_a_payment_stored_after_it_was_given_up_tells_that_too() -> None:
+    assert types(None, EXPIRED) == ["payment.created", "attempt.dead", "payment.expired", "order.cancelled"]
+
+
+def test_a_payment_stored_with_a_refund_under_way_tells_who_asked_for_it() -> None:
+    assert "refund.requested" in types(None, PAID.with_refund(refund()))

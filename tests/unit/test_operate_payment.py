@@ -120,6 +120,7 @@ async def test_a_capture_the_bank_refuses_leaves_the_money_held(world: World) ->
 
 
 async def test_a_capture_nobody_can_tell_of_becomes_a_case(world: World) -> None:
+    world.pause = timedelta(minutes=5)
     await held(world)
     world.gateway.unreachable = True
     with pytest.raises(GatewayUnavailable):
@@ -264,6 +265,7 @@ async def test_a_dismissed_reversal_gives_stock_back_and_lets_the_order_be_paid_
     assert refused.value.code == "needs_review"
     await decide(world, CaseDecision.DISMISS)
     assert world.stock == 10
+    assert world.payment.deadline_at == world.clock.now() + world.policy.expiry
     world.clock.move(timedelta(minutes=1))
     paying = await world.click()
     assert (paying.created, world.stock) == (True, 8)
@@ -515,3 +517,27 @@ async def test_a_void_of_a_part_that_was_captured_is_no_mismatch(world: World) -
     world.gateway.becomes(transaction, Signal.CANCELLED)
     await world.hear(transaction)
     assert world.cases == ["reversed"]
+
+
+async def test_cancelling_what_went_back_another_way_changes_nothing(world: World) -> None:
+    """Captured, and refunded as a whole in the gateway's dashboard: there is nothing left to void."""
+    await world.opened()
+    transaction = world.tries(Signal.CAPTURED, method="card")
+    await world.hear(transaction)
+    was = world.gateway.transactions[transaction]
+    world.gateway.transactions[transaction] = attrs.evolve(was, refunded=was.amount)
+    await world.service.refresh(world.payment.payment_id)
+    payment = await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    assert (payment.refunds, payment.keeping_charge) == ((), world.payment.charges[0])
+
+
+async def test_a_step_nobody_asked_for_is_the_cores_deed(world: World) -> None:
+    transaction = await held(world)
+    world.gateway.refused_calls = 1
+    with pytest.raises(GatewayUnavailable):
+        await capture(world)
+    payment = world.payment
+    tired = attrs.evolve(payment.charges[0], checks=len(UNKNOWN_SCHEDULE) + 1)
+    world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
+    await world.service.operate.step(payment.payment_id, transaction)
+    assert world.store.payments.saves[payment.payment_id][-1].actor == "core"

@@ -13,6 +13,7 @@ from payments_core.decide import Verdict
 from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite, StorageUnavailable
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
 from payments_core.ports import Foreign
+from payments_core.states import CaseKind
 from payments_core.use_cases import receive_notification
 from payments_core.use_cases.receive_notification import Accepted
 from unit.world import World, rupiah
@@ -136,7 +137,9 @@ async def test_while_the_gateway_cannot_be_reached_nothing_is_guessed(world: Wor
     transaction = world.tries(Signal.SETTLED)
     world.gateway.unreachable = True
     await world.hear(transaction)
+    world.pause = timedelta(minutes=5)
     await world.pass_time(timedelta(hours=2))
+    world.pause = timedelta(0)
     assert world.status.value == "pending"
     assert [kept.verdict for kept in world.store.inbox.rows.values()] == [Verdict.WAITING]
     world.gateway.unreachable = False
@@ -493,3 +496,12 @@ async def test_a_message_we_could_not_decide_is_kept_for_a_person(
     assert bad.key.digest in caplog.text
     kept = world.store.inbox.rows[bad.key]
     assert (kept.reason, kept.check_at) == ("could not be decided: a bug of ours", None)
+
+
+@pytest.mark.parametrize(("signed", "cases"), [((), []), ((CaseKind.AMOUNT_MISMATCH,), ["amount_mismatch"])])
+async def test_only_what_its_gateway_signs_may_call_a_person(signed: tuple[CaseKind, ...], cases: list[str]) -> None:
+    """Before the gateway was asked."""
+    world = World(traits=GatewayTraits(signed=frozenset(signed)))
+    await world.opened()
+    await world.deliver(world.tries(Signal.PENDING), amount_minor=1)
+    assert world.cases == cases

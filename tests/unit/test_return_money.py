@@ -162,7 +162,7 @@ async def test_a_refusal_changes_nothing_but_the_record(world: World) -> None:
     world.gateway.refuse_operations = True
     made = await refund(world, 30_000)
     assert (made.state, made.refused) == (RefundState.REFUSED, "414: refused")
-    assert world.status.value == "success"
+    assert (world.status.value, world.cases) == ("success", []), "who asked knows it already"
     world.gateway.refuse_operations = False
     assert (await refund(world)).amount == rupiah(PRICE), "what was refused is left"
 
@@ -399,6 +399,15 @@ async def test_the_history_names_who_asked_for_the_money_back(world: World) -> N
         ("payment.refunded", "core"),
     ]
     assert (made.by, made.reason) == ("operator:olivia", "torn")
+
+
+async def test_a_return_that_a_case_waits_for_goes_on_by_hand_when_it_is_refused(world: World) -> None:
+    """Nobody stands there and is told."""
+    await surplus(world)
+    await decide(world, CaseDecision.RETURN)
+    world.gateway.refuse_operations = True
+    await world.do_errands()
+    assert world.cases == ["surplus_payment", "return_by_hand"]
 
 
 async def test_what_was_refused_says_the_gateways_reasons(world: World) -> None:

@@ -155,6 +155,8 @@ async def test_every_event_names_who_did_it_and_when(world: World) -> None:
     events = world.store.payments.events[before.payment_id]
     assert [event.sequence for event in events] == [*range(1, len(events) + 1)]
     assert {(event.actor, event.at) for event in events} == {("test", world.clock.now())}
+    newest = world.store.payments.saves[before.payment_id][-1]
+    assert (newest.actor, newest.at) == ("test", world.clock.now()), "also where nothing is published"
 
 
 # ── races ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """The use cases wired, their errands, and the machine's own clock and ids."""
 
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -10,9 +11,11 @@ from payments_core.errors import Conflict, NotFound, PaymentsError
 from payments_core.identity import PAYMENT_ID
 from payments_core.orders import OrderStatus
 from payments_core.policy import LatePayment, Policy
+from payments_core.ports import Outbox, Subscriber, Survey
 from payments_core.service import ErrandList
 from payments_core.system import SystemClock, SystemIds
 from payments_core.use_cases.operate import CancelOrder
+from payments_core.use_cases.refresh import LocalTurns
 from unit.world import World
 
 
@@ -31,6 +34,37 @@ def test_without_a_policy_the_usual_one_holds(world: World) -> None:
     service = PaymentService.over(world.store, {}, clock=world.clock, ids=world.ids, errands=ErrandList())
     assert service.start.policy == Policy()
     assert service.receive.late is LatePayment.REOPEN_OR_REVIEW
+
+
+def test_without_a_survey_or_an_outbox_there_is_nothing_to_compare_and_nobody_to_tell(world: World) -> None:
+    assert (world.service.reconcile, world.service.deliver, world.service.sweep.deliver) == (None, None, None)
+
+
+def test_what_finds_what_was_left_behind_works_over_the_same_parts(world: World) -> None:
+    survey, outbox, turns = Mock(Survey), Mock(Outbox), LocalTurns()
+    subscribers = {"crm": Mock(Subscriber)}
+    service = PaymentService.over(
+        world.store,
+        {"memory": world.gateway},
+        clock=world.clock,
+        ids=world.ids,
+        errands=ErrandList(),
+        turns=turns,
+        survey=survey,
+        outbox=outbox,
+        subscribers=subscribers,
+    )
+    assert service.sweep.deliver is service.deliver is not None
+    assert (service.deliver.outbox, service.deliver.clock) == (outbox, world.clock)
+    assert service.deliver.subscribers is subscribers, "who subscribes later is told as well"
+    assert service.reconcile is not None
+    assert (service.reconcile.survey, service.reconcile.sweep) == (survey, service.sweep)
+    assert service.reconcile.ask is service.sweep.ask is service.refresh.ask
+    assert (service.refresh.turns, service.status.refresh) == (turns, service.refresh)
+
+
+def test_a_process_without_turns_takes_its_own(world: World) -> None:
+    assert isinstance(world.service.refresh.turns, LocalTurns)
 
 
 async def test_errands_a_gateway_does_not_answer_are_left_to_the_sweep(world: World) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -18,10 +18,11 @@ from payments_core.errors import (
     NotFound,
     StaleWrite,
 )
-from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
+from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.pages import NewPage, page_dead, page_unanswered
-from payments_core.payment import AttemptState, CloseReason
-from payments_core.ports import PageOpened
+from payments_core.payment import Attempt, AttemptState, CloseReason
+from payments_core.ports import PageOpened, PageReply
+from payments_core_memory import MemoryGateway
 from unit.world import ANYTHING, World
 
 
@@ -473,3 +474,24 @@ async def test_nothing_is_due_of_a_page_that_ended_while_its_create_was_under_wa
         ended = page_dead(plan.payment, 1, "closed", now)
         dead = ended.with_attempt(attrs.evolve(ended.attempt(1), lease_until=lease))
         assert page_unanswered(dead, plan.attempt, now).attempt(1).check_at is None
+
+
+async def test_a_page_is_asked_for_again_where_it_is_open_though_another_gateway_is_wished_for() -> None:
+    """That one says how long the call may take."""
+    seen: list[datetime | None] = []
+
+    class Slow(MemoryGateway):
+        async def open_page(self, attempt: Attempt) -> PageReply:
+            seen.append(attempt.lease_until)
+            return await MemoryGateway.open_page(self, attempt)
+
+    world = World(gateway=Slow(traits=GatewayTraits(timeout=timedelta(seconds=14))))
+    gateways = world.service.start.gateways
+    assert isinstance(gateways, dict)
+    gateways["quick"] = MemoryGateway(name="quick", traits=GatewayTraits(timeout=timedelta(seconds=1)))
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    await world.click(wish=PageWish(provider="quick"))
+    assert seen == [world.clock.now() + timedelta(seconds=14) + OPENING_GRACE] * 2

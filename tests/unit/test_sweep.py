@@ -213,3 +213,12 @@ async def test_an_unclicked_order_is_not_given_up_before_its_time(world: World) 
     world.clock.at = order.expires_at
     await world.service.sweep.attend(Due(DueKind.ORDER, "o-1"))
     assert (world.shop_order().status.value, world.shop_order().expired) == ("cancelled", True)
+
+
+async def test_every_row_that_had_to_wait_is_counted(world: World) -> None:
+    await world.opened()
+    world.order("o-2")
+    await world.click("o-2")
+    world.gateway.unreachable = True
+    world.clock.move(timedelta(minutes=6))
+    assert (await world.service.sweep.once()).postponed == {"attempts": 2}
