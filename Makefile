@@ -60,7 +60,7 @@ simulation: setup ## Live through SEEDS made-up worlds (1000), or show the one o
 PAYMENTS ?= 200
 KILLS ?= 20
 DATABASE ?= postgresql
-GATEWAY ?= midtrans
+GATEWAY ?= both
 chaos: SEED ?= 1
 chaos: setup ## Kill processes while orders are paid, and compare ledgers: make chaos PAYMENTS=200 KILLS=20 DATABASE=postgresql GATEWAY=both SEED=1.
 	@PYTHONPATH=tests $(BIN)/python -m chaos --payments $(PAYMENTS) --kills $(KILLS) --database $(DATABASE) --gateway $(GATEWAY) --seed $(SEED)

@@ -10,7 +10,7 @@ from typing import Any
 from payments_core.evolving import evolve
 from payments_core.money import Money
 from payments_core.observations import Dispute, DisputeNews, Observation, RefundNews
-from payments_core.payment import Attempt, Charge, Decline, Payment
+from payments_core.payment import Attempt, Case, Charge, Decline, Payment
 from payments_core.states import LIVE, MONEY, CaseKind, ChargeState, Signal
 
 __all__ = ["after_message", "attempt_of", "compare", "dispute_news", "money_news"]
@@ -186,13 +186,19 @@ def money_news(charge: Charge, message: Observation) -> bool:
 
 def dispute_news(payment: Payment, charge: Charge, dispute: Dispute) -> bool:
     """Whether the dispute has come further than we know; an old message about one that is over is refuted in time."""
-    mine = [c for c in payment.cases if (c.kind, c.transaction_id) == (CaseKind.DISPUTE_OPEN, charge.transaction_id)]
+    of_charge = (CaseKind.DISPUTE_OPEN, charge.transaction_id)
+    mine = [c for c in payment.cases if (c.kind, c.transaction_id) == of_charge and _names(c, dispute)]
     match dispute.news:
         case DisputeNews.WITHDRAWN | DisputeNews.LOST:
             return charge.charged_back_minor < (dispute.amount.amount_minor if dispute.amount else 1)
         case DisputeNews.OPENED:
-            return charge.charged_back_minor == 0 and not mine
+            return not mine and (dispute.dispute_id is not None or charge.charged_back_minor == 0)
         case DisputeNews.WON | DisputeNews.REINSTATED:
             return charge.charged_back_minor > 0 or any(case.is_open for case in mine)
         case DisputeNews.INQUIRY:
             return False
+
+
+def _names(case: Case, dispute: Dispute) -> bool:
+    """Any case is about any dispute where a gateway gives disputes no names."""
+    return dispute.dispute_id is None or case.evidence.get("dispute") in (None, dispute.dispute_id)

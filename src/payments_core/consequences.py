@@ -77,10 +77,11 @@ def open_case(
 ) -> Payment:
     """The payment with this case open; the same case is not opened twice, and a decided one not again.
 
-    A reversal is the exception: each one is a new loss of money, so it opens anew once the last was decided.
+    What is another loss of money opens anew once the last was decided: a reversal, a dispute by another name, and what
+    is charged back after the gateway had said that everything was back.
     """
     same = [case for case in payment.cases if (case.kind, case.transaction_id) == (kind, transaction_id)]
-    if any(case.is_open or kind is not CaseKind.REVERSED for case in same) or len(payment.cases) >= CASES_MAX:
+    if any(case.is_open or not _is_another(case, evidence) for case in same) or len(payment.cases) >= CASES_MAX:
         return payment
     case = Case(
         number=len(payment.cases) + 1,
@@ -90,6 +91,18 @@ def open_case(
         evidence=dict(evidence),
     )
     return evolve(payment, cases=(*payment.cases, case))
+
+
+def _is_another(decided: Case, evidence: Mapping[str, str]) -> bool:
+    match decided.kind:
+        case CaseKind.REVERSED:
+            return True
+        case CaseKind.DISPUTE_OPEN:
+            return evidence.get("dispute") not in (None, decided.evidence.get("dispute"))
+        case CaseKind.CHARGED_BACK:
+            return decided.decided_by == "gateway"
+        case _:
+            return False
 
 
 def close_cases(payment: Payment, kinds: Collection[CaseKind], transaction_id: str, why: str, now: datetime) -> Payment:

@@ -302,6 +302,8 @@ def _hear_a_dispute(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
         return payment
     if dispute.news in (DisputeNews.OPENED, DisputeNews.WITHDRAWN):
         evidence = {"disputed": str(dispute.amount) if dispute.amount else "nobody says how much"}
+        if dispute.dispute_id is not None:
+            evidence["dispute"] = dispute.dispute_id
         return open_case(payment, CaseKind.DISPUTE_OPEN, charge.transaction_id, heard.now, evidence)
     over = {CaseKind.DISPUTE_OPEN}
     if charge.charged_back_minor == 0:

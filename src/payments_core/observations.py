@@ -72,10 +72,14 @@ class DisputeNews(Enum):
 
 @attrs.frozen
 class Dispute:
-    """A dispute as a gateway reports it; in a reading, all disputes of a charge as one, the open one first."""
+    """A dispute as a gateway reports it; in a reading, all disputes of a charge as one, the open one first.
+
+    `dispute_id` is its own identity there, None where a gateway gives it none.
+    """
 
     news: DisputeNews
     amount: Money | None
+    dispute_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)

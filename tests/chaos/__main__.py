@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--payments", type=int, default=200, help="orders (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=20, help="kill -9, spread over them (default: %(default)s)")
     parser.add_argument("--database", choices=("postgresql", "patroni", "sqlite"), default="postgresql")
-    parser.add_argument("--gateway", choices=("midtrans", "stripe", "both"), default="midtrans")
+    parser.add_argument("--gateway", choices=("midtrans", "stripe", "both"), default="both")
     parser.add_argument("--seed", type=int, default=1, help="of stories, faults and kills (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=24, help="orders at a time (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=120.0, help="end the storm after so long, done or not")

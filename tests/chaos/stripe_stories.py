@@ -120,7 +120,7 @@ async def leaves_midtrans_for_stripe(people: People) -> None:
         shown = await people.pay(page, "bank_transfer", "pending") if people.chance.random() < 0.5 else None
         if other := await people.click("stripe"):
             await asyncio.gather(people.pay_at_stripe(other, "succeeded"), people.move(shown, "settlement"))
-        await people.see("success")
+            await people.see("success")
 
 
 async def leaves_stripe_for_midtrans(people: People) -> None:
@@ -130,7 +130,7 @@ async def leaves_stripe_for_midtrans(people: People) -> None:
             await people.pay_at_stripe(page, "declined")
         if other := await people.click("midtrans"):
             await people.pay(other, "gopay", "settlement")
-        await people.see("success")
+            await people.see("success")
 
 
 async def has_both_open(people: People) -> None:

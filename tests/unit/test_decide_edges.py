@@ -190,6 +190,40 @@ def test_a_reading_that_does_not_show_a_dispute_yet_is_behind_the_hint(
     assert [still_wants(payment, told) for payment in content] == [False] * len(content)
 
 
+def disputed(payment: Payment, news: DisputeNews, name: str, number: int, taken: int = 0) -> Payment:
+    dispute = Dispute(news, rupiah(40_000), name)
+    answer = says(Signal.SETTLED, dispute=dispute, charged_back=rupiah(taken) if taken else None)
+    return read(payment, answer, number)
+
+
+def test_another_dispute_about_the_same_charge_is_another_case() -> None:
+    """Each has an id of its own at Stripe, and evidence of its own to send in time."""
+    first = disputed(PAID, DisputeNews.WITHDRAWN, "dp_1", 7, taken=40_000)
+    assert kinds(first) == ["dispute_open", "charged_back"]
+    won = disputed(first, DisputeNews.WON, "dp_1", 8)
+    assert kinds(won) == []
+    assert kinds(disputed(won, DisputeNews.OPENED, "dp_1", 9)) == [], "a message from before"
+    second = disputed(won, DisputeNews.WITHDRAWN, "dp_2", 9, taken=40_000)
+    assert kinds(second) == ["dispute_open", "charged_back"]
+    assert [one.evidence["dispute"] for one in second.cases if one.kind is CaseKind.DISPUTE_OPEN] == ["dp_1", "dp_2"]
+    assert kinds(disputed(second, DisputeNews.WITHDRAWN, "dp_2", 10, taken=40_000)) == kinds(second), "once"
+
+
+def test_a_charge_back_somebody_decided_on_is_not_opened_again_by_the_same_money() -> None:
+    decided = with_cases(
+        TAKEN, case(CaseKind.CHARGED_BACK, decision=CaseDecision.DISMISS, decided_by="operator:olivia")
+    )
+    assert kinds(disputed(decided, DisputeNews.LOST, "dp_1", 7, taken=40_000)) == []
+
+
+def test_a_message_about_a_dispute_nobody_was_told_of_wants_to_be_heard_beside_one_that_is_known() -> None:
+    known = with_cases(TAKEN, case(CaseKind.DISPUTE_OPEN, evidence={"dispute": "dp_1"}))
+    told = says(Signal.SETTLED, dispute=Dispute(DisputeNews.OPENED, rupiah(1), "dp_2"))
+    told = attrs.evolve(told, meaning=Nothing("charge.dispute.created"))
+    assert still_wants(known, told)
+    assert not still_wants(known, attrs.evolve(told, dispute=Dispute(DisputeNews.OPENED, rupiah(1), "dp_1")))
+
+
 def test_a_dispute_that_says_no_amount_wants_any() -> None:
     told = attrs.evolve(says(Signal.SETTLED, dispute=Dispute(DisputeNews.LOST, None)), meaning=Nothing("dispute"))
     assert still_wants(PAID, told)

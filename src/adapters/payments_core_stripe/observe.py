@@ -207,7 +207,7 @@ def _refund(kind: str, refund: Object, common: dict[str, Any]) -> Observation:
 def _dispute(kind: str, dispute: Object, common: dict[str, Any]) -> Observation:
     known = dispute_of(dispute)
     if kind in _MOVES_MONEY:
-        known = Dispute(_MOVES_MONEY[kind], money(dispute, "amount"))
+        known = Dispute(_MOVES_MONEY[kind], money(dispute, "amount"), identifier(dispute))
     if known is None:
         return Observation(**common, meaning=Unknown(str(dispute.get("status"))))
     return Observation(**common, meaning=Nothing(kind), dispute=known)
@@ -232,7 +232,7 @@ def refund_report(refund: Object) -> RefundReport | None:
 def dispute_of(dispute: Object) -> Dispute | None:
     """One dispute; None when its status is a word we do not know."""
     news = DISPUTES.get(str(dispute.get("status")))
-    return Dispute(news, money(dispute, "amount")) if news is not None else None
+    return Dispute(news, money(dispute, "amount"), identifier(dispute)) if news is not None else None
 
 
 def decline_code(intent: Object) -> str | None:

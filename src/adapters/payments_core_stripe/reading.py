@@ -154,4 +154,4 @@ def _with_its_money(dispute: Object) -> Dispute | None:
     moves = dispute.get("balance_transactions")
     amounts = [move.get("amount") for move in moves if isinstance(move, dict)] if isinstance(moves, list) else []
     net = sum(amount for amount in amounts if isinstance(amount, int))
-    return Dispute(DisputeNews.WITHDRAWN, told.amount) if net < 0 else told
+    return Dispute(DisputeNews.WITHDRAWN, told.amount, told.dispute_id) if net < 0 else told

@@ -40,6 +40,10 @@ GIVEN_BACK_STEPS_MAX = int(os.environ.get("LAWS_GIVEN_BACK_STEPS", "3"))
 """How long a history may be in which money was given back; the whole, 5, takes an hour and some gigabytes."""
 
 
+STRIPE_STEPS = int(os.environ.get("LAWS_STRIPE_STEPS", "3"))
+"""How long a history may be with Stripe's traits."""
+
+
 def went(*words: Signal) -> History:
     """A history in which nothing was given back."""
     return tuple(Step(word) for word in words)
@@ -71,9 +75,9 @@ def test_every_interleaving_of_every_history_ends_as_the_gateway_ended(confirm: 
 
 @lagging
 def test_every_interleaving_ends_right_with_stripes_traits(lag: bool) -> None:
-    """Events believed as they are signed, transactions bound to their payment: up to three steps of every history."""
+    """Events believed as they are signed, transactions bound to their payment: up to `STRIPE_STEPS` steps."""
     traits = attrs.evolve(StripeSettings(secret_key="sk_test_law").traits, live=None)
-    explorer, every = Explorer(traits.confirm, lag=lag, traits=traits), [*histories(3)]
+    explorer, every = Explorer(traits.confirm, lag=lag, traits=traits), [*histories(STRIPE_STEPS)]
     explorer.explore(every)
     print(
         f"\n{len(every)} histories, {explorer.situations:,} situations (Stripe's traits, lag {'on' if lag else 'off'})"

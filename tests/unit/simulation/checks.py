@@ -226,6 +226,7 @@ class Checks:
         for key, _, _ in truth.refunds:
             self._must(payment.refund(key) is not None, f"money went back under {key}, which is not known here")
         if last in MONEY:
+            self._check_disputes(payment, transaction)
             self._must(
                 charge.captured_minor == truth.minor, f"{name}: captured {charge.captured_minor}, not {truth.minor}"
             )
@@ -233,6 +234,16 @@ class Checks:
             back = (charge.refunded_minor, charge.charged_back_minor)
             fits = back == (truth.refunded(), truth.charged_back) or by_hand
             self._must(fits, f"{name}: back {back} here, {(truth.refunded(), truth.charged_back)} at the gateway")
+
+    def _check_disputes(self, payment: Payment, transaction: Transaction) -> None:
+        """Whoever may be fought with is told, each time."""
+        for dispute in transaction.now.disputes:
+            told = any(
+                case.kind is CaseKind.DISPUTE_OPEN
+                and (case.is_open or case.evidence.get("dispute") == dispute.dispute_id)
+                for case in payment.cases
+            )
+            self._must(told or dispute.status in ("won", "lost"), f"nobody was told of {dispute.dispute_id}")
 
     def _check_rest(self, payment: Payment) -> None:
         """No refund hangs between heaven and earth, no page stays half closed."""
