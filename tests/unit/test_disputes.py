@@ -176,8 +176,12 @@ def test_nothing_new_is_said_of_a_page_that_is_over_already(payment: Payment, en
     assert hint(payment, told) == HintDecision(payment, Verdict.STALE, "nothing new")
 
 
+OVER_UNPAID = attrs.evolve(says(Signal.EXPIRED, "", ends_page=True), meaning=Nothing("the session has expired"))
+"""Of a page on which nobody has tried to pay."""
+
+
 def test_a_page_the_gateway_calls_over_is_closed_without_a_doubt_before() -> None:
-    closed = read(PAGE, says(Signal.EXPIRED, "", ends_page=True), transaction_id=None)
+    closed = read(PAGE, OVER_UNPAID, transaction_id=None)
     page = closed.attempt(1)
     assert (page.state, page.closing, page.closing_by) == (AttemptState.CLOSING, CloseReason.EXPIRED, "gateway")
     assert page.check_at == LATER + LEASE
@@ -185,7 +189,14 @@ def test_a_page_the_gateway_calls_over_is_closed_without_a_doubt_before() -> Non
 
 @pytest.mark.parametrize("over", [DEAD, with_page(PAGE, state=AttemptState.CLOSING, closing=CloseReason.CANCELLED)])
 def test_a_page_that_is_over_already_keeps_its_reason(over: Payment) -> None:
-    assert read(over, says(Signal.EXPIRED, "", ends_page=True), transaction_id=None).attempt(1) == over.attempt(1)
+    assert read(over, OVER_UNPAID, transaction_id=None).attempt(1) == over.attempt(1)
+
+
+def test_a_try_that_ended_with_its_page_does_not_take_it_from_another_that_lives() -> None:
+    """An answer by the order id shows one try only."""
+    lives = PAGE.with_charge(charge(ChargeState.PENDING, "other"))
+    page = read(lives, says(Signal.EXPIRED, ends_page=True), transaction_id=None).attempt(1)
+    assert (page.state, page.doubt) == (AttemptState.OPEN, None)
 
 
 USED_UP = {"uses_up_page": True}

@@ -225,6 +225,16 @@ async def test_a_recheck_that_brings_no_answer_is_due_once_more(world: World) ->
     assert (again.checks, again.check_at) == (1, world.clock.now() + RETRY_SCHEDULE[0])
 
 
+async def test_money_on_a_try_that_we_asked_to_cancel_is_a_difference(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    await world.hear(transaction)
+    asked = attrs.evolve(world.payment.charges[0], cancel_asked=True)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_charge(asked)
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    assert told(await reconcile(world)) == [(STATUS, REPAIRED)]
+
+
 # ── a gateway that does not answer ────────────────────────────────────────────────────────────────────────────────────
 async def test_while_the_gateway_is_away_nothing_is_known(world: World) -> None:
     transaction = await paid(world)
