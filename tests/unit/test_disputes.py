@@ -1,5 +1,7 @@
 """A dispute moves money in several messages of any order: each is asked about, and the gateway's answer counts."""
 
+from datetime import timedelta
+
 import attrs
 import pytest
 
@@ -7,7 +9,7 @@ from payments_core import Confirm, Observation, Reading, Signal, Verdict, decide
 from payments_core.decide import HintDecision
 from payments_core.limits import LEASE
 from payments_core.observations import Dispute, DisputeNews, Nothing, RefundNews, RefundReport
-from payments_core.payment import AttemptState, CaseDecision, CloseReason, Payment
+from payments_core.payment import AttemptState, CaseDecision, CloseReason, Decline, Payment
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing.samples import LATER, NOW
 from unit.values import DEAD, PAGE, PAID, WHOLE, case, charge, kinds, says, with_cases, with_page
@@ -63,6 +65,19 @@ def test_a_declined_try_on_a_page_that_lives_is_shown_to_the_buyer() -> None:
     assert one.decline is not None
     assert (one.decline.code, one.decline.at) == ("insufficient_funds", LATER)
     assert hint(heard.payment, told) == HintDecision(heard.payment, Verdict.STALE, "nothing new"), "told once"
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "is_news"),
+    [("do_not_honor", 1, True), ("no_funds", 1, False), ("do_not_honor", 0, False), ("do_not_honor", -1, False)],
+)
+def test_a_refusal_is_told_when_it_is_another_and_a_later_one(code: str, seconds: int, is_news: bool) -> None:
+    """Messages overtake each other; the buyer sees the refusal he met last."""
+    known = PAGE.with_charge(charge(ChargeState.PENDING, decline=Decline("no_funds", "card", NOW)))
+    at = NOW + timedelta(seconds=seconds)
+    told = attrs.evolve(says(Signal.PENDING, decline_code=code, occurred_at=at), meaning=Nothing("payment_failed"))
+    (one,) = hint(known, told).payment.charges
+    assert one.decline == (Decline(code, "qris", at) if is_news else Decline("no_funds", "card", NOW))
 
 
 def test_money_given_back_is_believed_where_the_signature_covers_it() -> None:

@@ -563,6 +563,7 @@ async def test_a_step_nobody_asked_for_is_the_cores_deed(world: World) -> None:
     with pytest.raises(GatewayUnavailable):
         await capture(world)
     payment = world.payment
+    assert world.store.payments.saves[payment.payment_id][-1].actor == "core", "that nobody answered"
     tired = attrs.evolve(payment.charges[0], checks=len(UNKNOWN_SCHEDULE) + 1)
     world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
     await world.service.operate.step(payment.payment_id, transaction)

@@ -225,6 +225,13 @@ async def test_a_recheck_that_brings_no_answer_is_due_once_more(world: World) ->
     assert (again.checks, again.check_at) == (1, world.clock.now() + RETRY_SCHEDULE[0])
 
 
+async def test_money_the_bank_took_back_after_it_was_refunded_is_a_difference(world: World) -> None:
+    transaction = await paid(world)
+    await world.service.refund(world.payment.payment_id, None, None, actor="operator:o")
+    world.gateway.becomes(transaction, Signal.DENIED)
+    assert STATUS in {kind for kind, _ in told(await reconcile(world))}
+
+
 async def test_money_on_a_try_that_we_asked_to_cancel_is_a_difference(world: World) -> None:
     await world.opened()
     transaction = world.tries(Signal.PENDING)

@@ -204,8 +204,8 @@ async def test_those_who_lost_wait_longer_each_time_and_not_all_equally_long() -
     early, late = await pauses(ManualClock(NOW)), await pauses(ManualClock(NOW.replace(microsecond=900_000)))
     for waited in (early, late):
         assert all(1.5 * before < after < 2.5 * before for before, after in pairwise(waited))
-        assert waited[0] >= STALE_PAUSE.total_seconds() / 2
-    assert late[0] > 2 * early[0]
+    assert early[0] == pytest.approx(STALE_PAUSE.total_seconds() * 0.5)
+    assert late[0] == pytest.approx(STALE_PAUSE.total_seconds() * 1.4)
 
 
 async def test_a_desk_changes_nothing_that_is_not_there(world: World) -> None:
