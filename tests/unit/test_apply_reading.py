@@ -224,3 +224,24 @@ async def test_an_answer_about_one_transaction_leaves_the_hints_of_another_waiti
 
 def _order_id(world: World) -> str:
     return world.payment.attempt(1).provider_order_id
+
+
+@pytest.mark.parametrize(("by_transaction", "tries"), [(True, 1), (False, 0)])
+async def test_an_answer_that_is_not_ours_answers_the_hint_that_asked_for_it_and_no_other(
+    world: World, by_transaction: bool, tries: int
+) -> None:
+    """A hint whose question is answered with somebody else's order is asked about again; a page's answer is none."""
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    await world.deliver(transaction)
+    foreign = says(Signal.SETTLED, transaction, provider="memory", provider_order_id="theirs", shop_order_id="o-9")
+    reading = Reading(
+        number=9,
+        asked_at=world.clock.now(),
+        attempt=1,
+        transaction_id=transaction if by_transaction else None,
+        answer=foreign,
+    )
+    await world.service.perform.ask.apply(world.payment.payment_id, reading)
+    assert (row(world).verdict, row(world).tries) == (Verdict.WAITING, tries)
+    assert world.payment.charges == ()

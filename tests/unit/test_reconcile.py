@@ -407,8 +407,10 @@ async def test_three_rounds_are_enough_or_it_is_told(world: World) -> None:
     await world.hear(transaction)
     await world.deliver(transaction, status="settled")
     world.errands.waiting.clear()
+    before = world.gateway.calls.count("read")
     result = await reconcile(world)
     assert result.questions == 2 + 3, "page and transaction once, the notification three times"
+    assert world.gateway.calls.count("read") - before == result.questions
 
 
 # ── what goes wrong on the way ────────────────────────────────────────────────────────────────────────────────────────
