@@ -202,6 +202,12 @@ def test_a_page_the_gateway_calls_over_is_closed_without_a_doubt_before() -> Non
     assert page.check_at == LATER + LEASE
 
 
+def test_a_doubt_about_a_page_nobody_tried_is_settled_by_any_answer_about_it() -> None:
+    doubted = with_page(PAGE, doubt=CloseReason.EXPIRED)
+    page = read(doubted, attrs.evolve(OVER_UNPAID, ends_page=False), transaction_id=None).attempt(1)
+    assert (page.state, page.closing) == (AttemptState.CLOSING, CloseReason.EXPIRED)
+
+
 @pytest.mark.parametrize("over", [DEAD, with_page(PAGE, state=AttemptState.CLOSING, closing=CloseReason.CANCELLED)])
 def test_a_page_that_is_over_already_keeps_its_reason(over: Payment) -> None:
     assert read(over, OVER_UNPAID, transaction_id=None).attempt(1) == over.attempt(1)
