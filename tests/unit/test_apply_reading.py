@@ -245,3 +245,15 @@ async def test_an_answer_that_is_not_ours_answers_the_hint_that_asked_for_it_and
     await world.service.perform.ask.apply(world.payment.payment_id, reading)
     assert (row(world).verdict, row(world).tries) == (Verdict.WAITING, tries)
     assert world.payment.charges == ()
+
+
+async def test_a_hint_that_asked_later_does_not_stand_in_the_way_of_one_that_asked_before(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    for number in (1, 2):
+        await world.deliver(transaction, padding=number)
+    first, second = world.store.inbox.rows.values()
+    world.store.inbox.rows[first.notification.key] = attrs.evolve(first, asked=99)
+    await told(world, says(Signal.SETTLED, transaction, provider="memory", provider_order_id=_order_id(world)))
+    verdicts = {key: kept.verdict for key, kept in world.store.inbox.rows.items()}
+    assert verdicts == {first.notification.key: Verdict.WAITING, second.notification.key: Verdict.APPLIED}
