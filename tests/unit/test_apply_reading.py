@@ -218,8 +218,8 @@ async def test_an_answer_about_one_transaction_leaves_the_hints_of_another_waiti
     for transaction in (first, second):
         await world.deliver(transaction)
     await told(world, says(Signal.PENDING, first, provider="memory", provider_order_id=_order_id(world)))
-    verdicts = {kept.notification.transaction_id: kept.verdict for kept in world.store.inbox.rows.values()}
-    assert verdicts == {first: Verdict.APPLIED, second: Verdict.WAITING}
+    answered = {k.notification.transaction_id: (k.verdict, k.tries) for k in world.store.inbox.rows.values()}
+    assert answered == {first: (Verdict.APPLIED, 0), second: (Verdict.WAITING, 0)}
 
 
 def _order_id(world: World) -> str:
