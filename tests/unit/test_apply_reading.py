@@ -218,9 +218,42 @@ async def test_an_answer_about_one_transaction_leaves_the_hints_of_another_waiti
     for transaction in (first, second):
         await world.deliver(transaction)
     await told(world, says(Signal.PENDING, first, provider="memory", provider_order_id=_order_id(world)))
-    verdicts = {kept.notification.transaction_id: kept.verdict for kept in world.store.inbox.rows.values()}
-    assert verdicts == {first: Verdict.APPLIED, second: Verdict.WAITING}
+    answered = {k.notification.transaction_id: (k.verdict, k.tries) for k in world.store.inbox.rows.values()}
+    assert answered == {first: (Verdict.APPLIED, 0), second: (Verdict.WAITING, 0)}
 
 
 def _order_id(world: World) -> str:
     return world.payment.attempt(1).provider_order_id
+
+
+@pytest.mark.parametrize(("by_transaction", "tries"), [(True, 1), (False, 0)])
+async def test_an_answer_that_is_not_ours_answers_the_hint_that_asked_for_it_and_no_other(
+    world: World, by_transaction: bool, tries: int
+) -> None:
+    """A hint whose question is answered with somebody else's order is asked about again; a page's answer is none."""
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    await world.deliver(transaction)
+    foreign = says(Signal.SETTLED, transaction, provider="memory", provider_order_id="theirs", shop_order_id="o-9")
+    reading = Reading(
+        number=9,
+        asked_at=world.clock.now(),
+        attempt=1,
+        transaction_id=transaction if by_transaction else None,
+        answer=foreign,
+    )
+    await world.service.perform.ask.apply(world.payment.payment_id, reading)
+    assert (row(world).verdict, row(world).tries) == (Verdict.WAITING, tries)
+    assert world.payment.charges == ()
+
+
+async def test_a_hint_that_asked_later_does_not_stand_in_the_way_of_one_that_asked_before(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.SETTLED)
+    for number in (1, 2):
+        await world.deliver(transaction, padding=number)
+    first, second = world.store.inbox.rows.values()
+    world.store.inbox.rows[first.notification.key] = attrs.evolve(first, asked=99)
+    await told(world, says(Signal.SETTLED, transaction, provider="memory", provider_order_id=_order_id(world)))
+    verdicts = {key: kept.verdict for key, kept in world.store.inbox.rows.items()}
+    assert verdicts == {first.notification.key: Verdict.WAITING, second.notification.key: Verdict.APPLIED}

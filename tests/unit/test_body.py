@@ -81,6 +81,11 @@ def test_brackets_in_a_text_are_not_nesting(text: str) -> None:
     assert len(read_fields(body)["more"]) == NESTING_MAX
 
 
+def test_an_empty_text_hides_nothing_behind_it() -> None:
+    with pytest.raises(MalformedNotification, match="deeper"):
+        read_fields(b'{"": ' + b"[" * NESTING_MAX + b"]" * NESTING_MAX + b"}")
+
+
 def test_a_text_that_ends_in_a_backslash_ends() -> None:
     """An escaped backslash does not escape the quote behind it."""
     body = b'{"note": "\\\\", "deep": ' + b"[" * NESTING_MAX + b"]" * NESTING_MAX + b"}"

@@ -477,6 +477,14 @@ async def test_a_review_is_cancelled_with_its_order(world: World) -> None:
     await cancel(world)
     assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED
     assert world.status.value == "cancelled"
+    changes = world.store.payments.saves[world.payment.payment_id]
+    assert {change.actor for change in changes} == {
+        "customer:alice",
+        "gateway",
+        "gateway:memory",
+        "service:shop",
+        "core",
+    }
 
 
 async def test_a_review_that_is_found_when_only_time_has_run_out_is_waited_for(world: World) -> None:

@@ -106,6 +106,14 @@ def test_declines_without_end_end_as_stale() -> None:
 
 
 # ── money a hint brings ───────────────────────────────────────────────────────────────────────────────────────────────
+def test_a_try_that_is_known_moves_on_however_many_there_are() -> None:
+    full = PENDING
+    for number in range(CHARGES_MAX):
+        full = full.with_charge(charge(ChargeState.DENIED, f"t-{number}"))
+    assert hint(full, says(Signal.DENIED)).verdict is Verdict.APPLIED
+    assert one(read(full, says(Signal.DENIED))).state is ChargeState.DENIED
+
+
 def test_a_hint_of_a_refund_is_believed_where_the_signature_covers_it() -> None:
     told = hint(PAID, says(Signal.SETTLED, refunded=rupiah(40_000)))
     assert told.verdict is Verdict.APPLIED

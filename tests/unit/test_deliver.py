@@ -199,6 +199,24 @@ async def test_a_store_that_is_away_ends_the_delivery(post: Post) -> None:
     assert post.outbox.waiting["crm", payment_id, 1].tries == 0
 
 
+async def test_what_was_under_way_when_the_store_went_is_still_finished(post: Post) -> None:
+    post.crm.trouble = StorageUnavailable("the database is gone")
+    post.holds(1)
+    taken: list[str] = []
+
+    async def slow(event: Event, delivery_id: str) -> None:  # noqa: ARG001 - the port
+        for _ in range(3):
+            await asyncio.sleep(0)
+        taken.append(delivery_id)
+
+    post.subscribers["slow"] = slow
+    payment_id = post.holds(1, subscriber="slow")
+    with pytest.raises(StorageUnavailable):
+        await post.deliver.once()
+    assert taken == [f"{payment_id}-1"]
+    assert ("slow", payment_id, 1) not in post.outbox.waiting
+
+
 async def test_the_sweep_delivers_what_waits_and_counts_it(world: World, post: Post) -> None:
     sweep = attrs.evolve(world.service.sweep, deliver=post.deliver)
     post.holds(2)

@@ -1,5 +1,7 @@
 """A dispute moves money in several messages of any order: each is asked about, and the gateway's answer counts."""
 
+from datetime import timedelta
+
 import attrs
 import pytest
 
@@ -7,7 +9,7 @@ from payments_core import Confirm, Observation, Reading, Signal, Verdict, decide
 from payments_core.decide import HintDecision
 from payments_core.limits import LEASE
 from payments_core.observations import Dispute, DisputeNews, Nothing, RefundNews, RefundReport
-from payments_core.payment import AttemptState, CaseDecision, CloseReason, Payment
+from payments_core.payment import AttemptState, CaseDecision, CloseReason, Decline, Payment
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing.samples import LATER, NOW
 from unit.values import DEAD, PAGE, PAID, WHOLE, case, charge, kinds, says, with_cases, with_page
@@ -63,6 +65,19 @@ def test_a_declined_try_on_a_page_that_lives_is_shown_to_the_buyer() -> None:
     assert one.decline is not None
     assert (one.decline.code, one.decline.at) == ("insufficient_funds", LATER)
     assert hint(heard.payment, told) == HintDecision(heard.payment, Verdict.STALE, "nothing new"), "told once"
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "is_news"),
+    [("do_not_honor", 1, True), ("no_funds", 1, False), ("do_not_honor", 0, False), ("do_not_honor", -1, False)],
+)
+def test_a_refusal_is_told_when_it_is_another_and_a_later_one(code: str, seconds: int, is_news: bool) -> None:
+    """Messages overtake each other; the buyer sees the refusal he met last."""
+    known = PAGE.with_charge(charge(ChargeState.PENDING, decline=Decline("no_funds", "card", NOW)))
+    at = NOW + timedelta(seconds=seconds)
+    told = attrs.evolve(says(Signal.PENDING, decline_code=code, occurred_at=at), meaning=Nothing("payment_failed"))
+    (one,) = hint(known, told).payment.charges
+    assert one.decline == (Decline(code, "qris", at) if is_news else Decline("no_funds", "card", NOW))
 
 
 def test_money_given_back_is_believed_where_the_signature_covers_it() -> None:
@@ -176,16 +191,33 @@ def test_nothing_new_is_said_of_a_page_that_is_over_already(payment: Payment, en
     assert hint(payment, told) == HintDecision(payment, Verdict.STALE, "nothing new")
 
 
+OVER_UNPAID = attrs.evolve(says(Signal.EXPIRED, "", ends_page=True), meaning=Nothing("the session has expired"))
+"""Of a page on which nobody has tried to pay."""
+
+
 def test_a_page_the_gateway_calls_over_is_closed_without_a_doubt_before() -> None:
-    closed = read(PAGE, says(Signal.EXPIRED, "", ends_page=True), transaction_id=None)
+    closed = read(PAGE, OVER_UNPAID, transaction_id=None)
     page = closed.attempt(1)
     assert (page.state, page.closing, page.closing_by) == (AttemptState.CLOSING, CloseReason.EXPIRED, "gateway")
     assert page.check_at == LATER + LEASE
 
 
+def test_a_doubt_about_a_page_nobody_tried_is_settled_by_any_answer_about_it() -> None:
+    doubted = with_page(PAGE, doubt=CloseReason.EXPIRED)
+    page = read(doubted, attrs.evolve(OVER_UNPAID, ends_page=False), transaction_id=None).attempt(1)
+    assert (page.state, page.closing) == (AttemptState.CLOSING, CloseReason.EXPIRED)
+
+
 @pytest.mark.parametrize("over", [DEAD, with_page(PAGE, state=AttemptState.CLOSING, closing=CloseReason.CANCELLED)])
 def test_a_page_that_is_over_already_keeps_its_reason(over: Payment) -> None:
-    assert read(over, says(Signal.EXPIRED, "", ends_page=True), transaction_id=None).attempt(1) == over.attempt(1)
+    assert read(over, OVER_UNPAID, transaction_id=None).attempt(1) == over.attempt(1)
+
+
+def test_a_try_that_ended_with_its_page_does_not_take_it_from_another_that_lives() -> None:
+    """An answer by the order id shows one try only."""
+    lives = PAGE.with_charge(charge(ChargeState.PENDING, "other"))
+    page = read(lives, says(Signal.EXPIRED, ends_page=True), transaction_id=None).attempt(1)
+    assert (page.state, page.doubt) == (AttemptState.OPEN, None)
 
 
 USED_UP = {"uses_up_page": True}

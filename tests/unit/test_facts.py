@@ -333,3 +333,10 @@ def test_a_payment_stored_after_it_was_given_up_tells_that_too() -> None:
 
 def test_a_payment_stored_with_a_refund_under_way_tells_who_asked_for_it() -> None:
     assert "refund.requested" in types(None, PAID.with_refund(refund()))
+
+
+def test_a_wish_that_is_asked_about_again_is_not_told_again() -> None:
+    asked = charge(ChargeState.AUTHORIZED, due=ChargeDue.CAPTURE, asked_by="olga")
+    before, after = HELD.with_charge(asked), HELD.with_charge(attrs.evolve(asked, checks=1))
+    assert types(HELD, before) == ["charge.asked"]
+    assert types(before, after) == []

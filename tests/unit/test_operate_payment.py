@@ -16,7 +16,7 @@ from payments_core.errors import (
     NotFound,
 )
 from payments_core.limits import RETRY_SCHEDULE, UNKNOWN_SCHEDULE
-from payments_core.payment import AttemptState, CaseDecision
+from payments_core.payment import AttemptState, CaseDecision, ChargeDue
 from unit.world import World, rupiah
 
 BY = "operator:olivia"
@@ -531,12 +531,39 @@ async def test_cancelling_what_went_back_another_way_changes_nothing(world: Worl
     assert (payment.refunds, payment.keeping_charge) == ((), world.payment.charges[0])
 
 
+async def test_one_minor_unit_that_is_left_is_not_nothing(world: World) -> None:
+    """Only the whole can be voided, so it is said that this cannot be."""
+    await world.opened()
+    transaction = world.tries(Signal.CAPTURED, method="card")
+    await world.hear(transaction)
+    was = world.gateway.transactions[transaction]
+    nearly = attrs.evolve(was.amount, amount_minor=was.amount.amount_minor - 1)
+    world.gateway.transactions[transaction] = attrs.evolve(was, refunded=nearly)
+    await world.service.refresh(world.payment.payment_id)
+    with pytest.raises(Conflict) as caught:
+        await world.service.operate.cancel(world.payment.payment_id, actor=BY)
+    assert caught.value.code == "not_settled_yet"
+
+
+async def test_a_capture_that_does_not_show_yet_is_asked_about_later(world: World) -> None:
+    """The reply said that it was done, and the status lags."""
+    await held(world)
+    world.gateway.lag = 1
+    payment = await capture(world)
+    assert (payment.charges[0].due, payment.charges[0].check_at) == (
+        ChargeDue.CAPTURE,
+        world.clock.now() + UNKNOWN_SCHEDULE[0],
+    )
+    assert world.store.payments.saves[payment.payment_id][-1].actor == "core"
+
+
 async def test_a_step_nobody_asked_for_is_the_cores_deed(world: World) -> None:
     transaction = await held(world)
     world.gateway.refused_calls = 1
     with pytest.raises(GatewayUnavailable):
         await capture(world)
     payment = world.payment
+    assert world.store.payments.saves[payment.payment_id][-1].actor == "core", "that nobody answered"
     tired = attrs.evolve(payment.charges[0], checks=len(UNKNOWN_SCHEDULE) + 1)
     world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
     await world.service.operate.step(payment.payment_id, transaction)

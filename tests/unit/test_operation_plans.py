@@ -276,6 +276,8 @@ def test_only_an_open_case_of_late_money_asks_for_stock() -> None:
     assert not wants_late_money(LATE, 2, ACCEPT)
     assert not wants_late_money(with_cases(LATE, closed_as(case(CaseKind.LATE_PAYMENT), DISMISS)), 1, ACCEPT)
     assert not wants_late_money(with_cases(LATE, case(CaseKind.SURPLUS_PAYMENT)), 1, ACCEPT)
+    second = with_cases(LATE, case(CaseKind.OVERDRAWN), case(CaseKind.LATE_PAYMENT, number=2))
+    assert [wants_late_money(second, number, ACCEPT) for number in (1, 2)] == [False, True]
 
 
 def test_accepted_late_money_pays_and_closes_its_case() -> None:

@@ -1,6 +1,8 @@
 """A webhook: proved, remembered once, decided, and never lost."""
 
 import asyncio
+import json
+from collections.abc import Mapping
 from datetime import timedelta
 from hashlib import sha256
 
@@ -12,10 +14,11 @@ from payments_core.commands import AskCharge, CancelCharge
 from payments_core.decide import Verdict
 from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite, StorageUnavailable
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
-from payments_core.ports import Foreign
+from payments_core.ports import Foreign, Genuine
 from payments_core.states import CaseKind
 from payments_core.use_cases import receive_notification
 from payments_core.use_cases.receive_notification import Accepted
+from payments_core_memory import MemoryGateway
 from unit.world import World, rupiah
 
 trusting = GatewayTraits(confirm=Confirm.SIGNATURE)
@@ -505,3 +508,22 @@ async def test_only_what_its_gateway_signs_may_call_a_person(signed: tuple[CaseK
     await world.opened()
     await world.deliver(world.tries(Signal.PENDING), amount_minor=1)
     assert world.cases == cases
+
+
+class Numbered(MemoryGateway):
+    """Numbers its messages, and may write the same one twice in other bytes."""
+
+    def authenticate(self, body: bytes, headers: Mapping[str, str]) -> Genuine | Foreign:
+        proved = MemoryGateway.authenticate(self, body, headers)
+        return attrs.evolve(proved, identity=json.loads(body)["number"]) if isinstance(proved, Genuine) else proved
+
+
+async def test_where_messages_have_numbers_a_number_is_taken_in_once() -> None:
+    world = World(gateway=Numbered())
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    first = await world.deliver(transaction, number="evt_1", padding="")
+    again = await world.deliver(transaction, number="evt_1", padding=" ")
+    other = await world.deliver(transaction, number="evt_2", padding="")
+    assert [accepted.verdict for accepted in (first, again)] == [Verdict.WAITING, Verdict.DUPLICATE]
+    assert (other.verdict, len(world.store.inbox.rows)) == (Verdict.WAITING, 2)

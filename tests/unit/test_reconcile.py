@@ -7,11 +7,11 @@ import pytest
 
 from payments_core import Observation, Payment, Signal
 from payments_core.decide import Verdict
-from payments_core.errors import Busy, StorageUnavailable
+from payments_core.errors import Busy, GatewayUnavailable, StorageUnavailable
 from payments_core.limits import LEASE, RETRY_SCHEDULE
 from payments_core.observations import Unknown
-from payments_core.payment import AttemptState, ChargeDue, CloseReason, RefundState
-from payments_core.ports import Due, DueKind, NotificationKey
+from payments_core.payment import AttemptState, ChargeDue, CloseReason, Refund, RefundState
+from payments_core.ports import Due, DueKind, NotificationKey, RefundReply
 from payments_core.states import CaseKind, ChargeState
 from payments_core.use_cases.reconcile import DifferenceKind, Outcome, Reconcile, Reconciled, left_behind
 from payments_core.use_cases.sweep import Sweep
@@ -225,6 +225,23 @@ async def test_a_recheck_that_brings_no_answer_is_due_once_more(world: World) ->
     assert (again.checks, again.check_at) == (1, world.clock.now() + RETRY_SCHEDULE[0])
 
 
+async def test_money_the_bank_took_back_after_it_was_refunded_is_a_difference(world: World) -> None:
+    transaction = await paid(world)
+    await world.service.refund(world.payment.payment_id, None, None, actor="operator:o")
+    world.gateway.becomes(transaction, Signal.DENIED)
+    assert STATUS in {kind for kind, _ in told(await reconcile(world))}
+
+
+async def test_money_on_a_try_that_we_asked_to_cancel_is_a_difference(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    await world.hear(transaction)
+    asked = attrs.evolve(world.payment.charges[0], cancel_asked=True)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_charge(asked)
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    assert told(await reconcile(world)) == [(STATUS, REPAIRED)]
+
+
 # ── a gateway that does not answer ────────────────────────────────────────────────────────────────────────────────────
 async def test_while_the_gateway_is_away_nothing_is_known(world: World) -> None:
     transaction = await paid(world)
@@ -256,6 +273,39 @@ async def test_a_gateway_that_answers_in_a_later_round_was_reachable(world: Worl
     assert UNREACHABLE not in {kind for kind, _ in told(result)}
     assert world.payment.refunds[0].state is RefundState.CONFIRMED
     assert len(world.gateway.refunds) == 1
+
+
+@attrs.define
+class Moody(MemoryGateway):
+    """Refuses the first call of a refund."""
+
+    moody: bool = True
+
+    async def refund(self, refund: Refund) -> RefundReply:
+        if self.moody:
+            self.moody = False
+            raise GatewayUnavailable("503")
+        return await MemoryGateway.refund(self, refund)
+
+
+async def test_a_step_that_failed_and_was_done_in_a_later_round_is_not_told() -> None:
+    """The run is done: nothing is left that anybody has to look at."""
+    world = World(gateway=Moody())
+    transaction = await paid(world)
+    asked = world.payment.with_refund(refund(RefundState.REQUESTED, transaction_id=transaction))
+    world.store.payments.rows[world.payment.payment_id] = asked
+    assert told(await reconcile(world)) == []
+    assert world.payment.refunds[0].state is RefundState.CONFIRMED
+
+
+async def test_an_opening_that_cannot_be_finished_is_told_by_its_page(world: World) -> None:
+    world.order()
+    world.gateway.unreachable = True
+    with pytest.raises(GatewayUnavailable):
+        await world.click()
+    world.clock.move(LEASE)
+    page = world.payment.attempt(1).provider_order_id
+    assert pointed_at(await reconcile(world)) == [(UNREACHABLE, page), (UNFINISHED, page)]
 
 
 # ── what is under way ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -390,8 +440,10 @@ async def test_three_rounds_are_enough_or_it_is_told(world: World) -> None:
     await world.hear(transaction)
     await world.deliver(transaction, status="settled")
     world.errands.waiting.clear()
+    before = world.gateway.calls.count("read")
     result = await reconcile(world)
     assert result.questions == 2 + 3, "page and transaction once, the notification three times"
+    assert world.gateway.calls.count("read") - before == result.questions
 
 
 # ── what goes wrong on the way ────────────────────────────────────────────────────────────────────────────────────────

@@ -10,9 +10,9 @@ import pytest
 
 from harness.soak import size
 from payments_core import GatewayTraits, Money, Payment, Policy, Signal
-from payments_core.errors import AmountNotRepresentable, Conflict, InvalidInput, NotFound
+from payments_core.errors import AmountNotRepresentable, Conflict, GatewayUnavailable, InvalidInput, NotFound
 from payments_core.limits import UNKNOWN_SCHEDULE
-from payments_core.payment import CaseDecision, Refund, RefundState
+from payments_core.payment import AttemptState, CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
 from payments_core.ports import RefundReply, Refused
 from payments_core.returns import refund_refused
@@ -510,3 +510,26 @@ async def test_money_goes_back_through_the_gateway_that_took_it(world: World) ->
     both = PAID.with_attempt(second)
     assert returning._gateway_of(both, "tx") is world.gateway
     assert returning._gateway_of(both, None) is other
+
+
+async def test_a_step_nobody_answers_is_the_cores_deed(world: World) -> None:
+    await paid(world)
+    world.gateway.unreachable = True
+    made = await refund(world, 30_000)
+    payment_id = world.payment.payment_id
+    with pytest.raises(GatewayUnavailable):
+        await world.service.refund.step(payment_id, made.key)
+    assert world.store.payments.saves[payment_id][-1].actor == "core"
+
+
+async def test_the_rules_of_the_gateway_that_took_the_money_hold(world: World) -> None:
+    """Not those of a page that was opened later."""
+    await paid(world)
+    later = attrs.evolve(
+        world.payment.attempt(1), number=2, provider="other", provider_order_id="second", state=AttemptState.DEAD
+    )
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(later)
+    gateways = world.service.refund.gateways
+    assert isinstance(gateways, dict)
+    gateways["other"] = MemoryGateway(name="other", traits=GatewayTraits(refunds={}))
+    assert (await refund(world, 30_000)).state is RefundState.CONFIRMED

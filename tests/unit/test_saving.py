@@ -1,13 +1,14 @@
 """Saving what was decided: the payment, its history, its order and its stock, as one."""
 
 from datetime import datetime
+from itertools import pairwise
 
 import attrs
 import pytest
 
 from payments_core import Signal
 from payments_core.errors import StaleWrite
-from payments_core.limits import STALE_RETRIES_MAX
+from payments_core.limits import STALE_PAUSE, STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import CaseDecision, Closed, ClosedAs, Payment
 from payments_core.policy import LatePayment, Policy
@@ -184,6 +185,27 @@ async def test_races_that_are_lost_for_ever_end() -> None:
     with pytest.raises(StaleWrite):
         await again_if_stale(work, ManualClock())
     assert len(runs) == STALE_RETRIES_MAX + 1
+
+
+async def test_those_who_lost_wait_longer_each_time_and_not_all_equally_long() -> None:
+    """Those that met once should not meet again."""
+
+    async def pauses(clock: ManualClock) -> list[float]:
+        ends: list[datetime] = []
+
+        async def work() -> None:
+            ends.append(clock.now())
+            if len(ends) <= 4:
+                raise StaleWrite("somebody was first")
+
+        await again_if_stale(work, clock)
+        return [(after - before).total_seconds() for before, after in pairwise(ends)]
+
+    early, late = await pauses(ManualClock(NOW)), await pauses(ManualClock(NOW.replace(microsecond=900_000)))
+    for waited in (early, late):
+        assert all(1.5 * before < after < 2.5 * before for before, after in pairwise(waited))
+    assert early[0] == pytest.approx(STALE_PAUSE.total_seconds() * 0.5)
+    assert late[0] == pytest.approx(STALE_PAUSE.total_seconds() * 1.4)
 
 
 async def test_a_desk_changes_nothing_that_is_not_there(world: World) -> None:

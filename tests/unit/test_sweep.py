@@ -9,7 +9,7 @@ from payments_core import Signal, Verdict
 from payments_core.errors import StorageUnavailable
 from payments_core.limits import LEASE, POLL_CHARGES_MAX, SWEEP_BATCH_MAX
 from payments_core.payment import AttemptState, ChargeDue
-from payments_core.ports import Due, DueKind
+from payments_core.ports import Due, DueKind, NotificationKey
 from payments_core.use_cases.sweep import Attend
 from unit.world import World
 
@@ -201,6 +201,7 @@ async def test_rows_of_a_payment_that_is_gone_are_no_work(world: World) -> None:
         Due(DueKind.CHARGE, "nobody", "tx"),
         Due(DueKind.REFUND, "nobody", "k"),
         Due(DueKind.DEADLINE, "nobody"),
+        Due(DueKind.NOTIFICATION, "nobody", key=NotificationKey("nobody", "memory", "default", "digest")),
     ):
         await world.service.sweep.attend(due)
     assert world.store.payments.rows == {}

@@ -10,6 +10,7 @@ import pytest
 from payments_core import GatewayTraits, Reading, Signal, Verdict
 from payments_core.limits import LEASE, UNMATCHED_RETRY
 from payments_core.ports import Kept
+from payments_core.use_cases.receive_notification import Accepted
 from unit.values import says
 from unit.world import World
 
@@ -161,3 +162,32 @@ async def test_a_message_about_a_page_alone_binds_nothing(world: World) -> None:
         )
         assert accepted.verdict is Verdict.APPLIED
     assert world.store.payments.bound == {}
+
+
+async def test_messages_that_name_their_order_and_others_are_taken_in_together(world: World) -> None:
+    await two_payments(world)
+    transactions = []
+    for payment in [*world.store.payments.rows.values()]:
+        transaction = world.gateway.buyer_tries(payment.attempt(1).token or "", Signal.PENDING)
+        await world.hear(transaction)
+        world.gateway.becomes(transaction, Signal.SETTLED)
+        transactions.append(transaction)
+    batch = [world.understood(transactions[0]), world.understood(transactions[1], order_id=None)]
+    accepted = await world.service.receive.accept(batch)
+    assert [answer.verdict for answer in accepted if isinstance(answer, Accepted)] == [Verdict.WAITING] * 2
+    await world.do_errands()
+    assert all(payment.paid_by is not None for payment in world.store.payments.rows.values())
+
+
+@pytest.mark.parametrize("order_id", ["named", None])
+async def test_a_hint_is_answered_by_whatever_shows_its_transaction(world: World, order_id: str | None) -> None:
+    """The page was asked, by its order id, and showed the transaction the hint is about."""
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+    await world.hear(transaction)
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    await world.deliver(transaction, **({} if order_id else {"order_id": None}))
+    world.errands.waiting.clear()
+    page = world.payment.attempt(1)
+    await world.service.sweep.ask.page(world.payment.payment_id, page)
+    assert row(world, 1).verdict is Verdict.APPLIED

@@ -86,6 +86,8 @@ class _Findings:
     found: dict[tuple[DifferenceKind, str], Difference] = attrs.field(factory=dict)
     heard: set[str] = attrs.field(factory=set)
     """References the gateway has answered about."""
+    steps: dict[str, tuple[DifferenceKind, str]] = attrs.field(factory=dict)
+    """Why a step could not be taken, if it could not the last time; by what it is about."""
 
     def add(self, kind: DifferenceKind, reference: str, what: str, outcome: Outcome = Outcome.LEFT) -> None:
         """Remember it as it was found first, with what became of it last."""
@@ -124,8 +126,10 @@ class Reconcile:
             if not steps:
                 break
             for step in steps:
-                await self._take(step, findings)
+                await self._take(step, _reference(payment, step), findings)
             payment = await self.desk.look(payment_id) or payment
+        for reference, (kind, what) in findings.steps.items():
+            findings.add(kind, reference, what)
         for reference, what in left_behind(payment):
             findings.add(DifferenceKind.UNFINISHED, reference, what)
         if await self._waiting(payment_id):
@@ -179,16 +183,24 @@ class Reconcile:
         keys = await self.survey.waiting(payment_id)
         return [Due(DueKind.NOTIFICATION, payment_id, key=key) for key in keys]
 
-    async def _take(self, step: Due, findings: _Findings) -> None:
+    async def _take(self, step: Due, reference: str, findings: _Findings) -> None:
         try:
             findings.questions += 1
             await self.sweep.attend(step)
         except StorageError:
             raise
         except GatewayError as error:
-            findings.add(DifferenceKind.UNREACHABLE, step.part or step.id, error.code)
+            findings.steps[reference] = (DifferenceKind.UNREACHABLE, error.code)
         except PaymentsError as error:
-            findings.add(DifferenceKind.UNFINISHED, step.part or step.id, error.code)
+            findings.steps[reference] = (DifferenceKind.UNFINISHED, error.code)
+        else:
+            findings.steps.pop(reference, None)
+
+
+def _reference(payment: Payment, step: Due) -> str:
+    """What the step is about, by the name the gateway knows it by, or else the payment."""
+    is_page = step.kind is DueKind.ATTEMPT
+    return payment.attempt(int(step.part)).provider_order_id if is_page else step.part or step.id
 
 
 def _tell(before: Payment, after: Payment, attempt: Attempt, answer: Observation, findings: _Findings) -> None:
