@@ -296,8 +296,10 @@ def closing_unanswered(payment: Payment, number: int, now: datetime) -> Payment:
     Whoever asked has given up, so a lease is given up with it.
     """
     payment = try_closing_again(payment, number, now)
-    payment = payment.with_attempt(attrs.evolve(payment.attempt(number), lease_until=None))
-    return _nobody_can_tell(payment, payment.attempt(number), now)
+    page = payment.attempt(number)
+    if page.state is AttemptState.CLOSING:
+        payment = payment.with_attempt(attrs.evolve(page, lease_until=None))
+    return _nobody_can_tell(payment, page, now)
 
 
 def _nobody_can_tell(payment: Payment, page: Attempt, now: datetime) -> Payment:
