@@ -121,6 +121,14 @@ async def test_what_an_asker_wants_changed_is_his_payment_only(world: World) -> 
     assert moved == [*readings]
 
 
+async def test_an_answer_about_a_payment_that_is_not_there_keeps_no_other_from_being_applied(world: World) -> None:
+    readings = await three_paid_at_the_gateway(world)
+    first, second, third = readings
+    ended = await applied(world, {first: readings[first], "nobody": readings[second], third: readings[third]})
+    assert [type(end) for end in ended] == [Payment, type(None), Payment]
+    assert paid(world) == [True, False, True]
+
+
 async def test_a_bug_about_one_answer_is_told_its_asker_and_not_his_neighbours(world: World) -> None:
     readings = await three_paid_at_the_gateway(world)
     first, second, third = readings

@@ -412,3 +412,8 @@ def test_an_unknown_outcome_waits_for_nobody_once_the_gateway_has_told_it(
         unknown, decision=CaseDecision.DISMISS, decided_by="gateway", decided_at=LATER, note="it has told since"
     )
     assert after == (closed if told else unknown)
+
+
+def test_what_is_overdrawn_is_a_case_of_its_charge() -> None:
+    (opened,) = follow(PAID.with_charge(charge(refunded_minor=WHOLE + 1)), LATER).open_cases
+    assert (opened.kind, opened.transaction_id) == (CaseKind.OVERDRAWN, "tx")

@@ -190,6 +190,12 @@ async def test_a_subscriber_another_process_knows_is_not_counted_against(post: P
     assert post.outbox.try_at["theirs", payment_id, 1] == post.clock.now() + LEASE, "it comes again after its lease"
 
 
+async def test_every_fact_for_others_is_counted(post: Post) -> None:
+    for number in (1, 2):
+        post.holds(1, subscriber="theirs", number=number)
+    assert await post.deliver.once() == DeliveryReport(postponed=2)
+
+
 async def test_a_store_that_is_away_ends_the_delivery(post: Post) -> None:
     """It is no subscriber's fault, so it costs none of his tries."""
     payment_id = post.holds(1)

@@ -105,6 +105,12 @@ def test_a_decline_says_which_try_and_why() -> None:
     ]
 
 
+def test_a_decline_that_is_known_is_not_told_again() -> None:
+    declined = charge(ChargeState.DENIED, decline=Decline("no_funds", "card", NOW))
+    before, after = PAGE.with_charge(declined), PAGE.with_charge(attrs.evolve(declined, reading_number=9))
+    assert types(before, after) == []
+
+
 def test_held_money_says_how_much() -> None:
     assert told(PAGE, HELD) == [("payment.authorized", {**TX, **AMOUNT})]
 

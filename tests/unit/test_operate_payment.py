@@ -333,6 +333,8 @@ async def test_late_money_is_accepted_while_its_goods_can_be_had(world: World) -
     assert (world.payment.paid_by, world.stock) == (account, 8)
     assert (world.status.value, world.shop_order().status.value) == ("success", "paid")
     assert "order.reopened" in world.history
+    moves = [kind for kind in world.history if kind.startswith("stock.")]
+    assert moves == ["stock.reserved", "stock.released", "stock.reserved", "stock.consumed"]
 
 
 async def test_late_money_is_not_accepted_when_its_goods_are_gone(world: World) -> None:

@@ -390,3 +390,9 @@ def test_money_that_was_returned_whole_refunds_the_payment() -> None:
     sent = decide(kept, RETURN, number=2)
     assert sent.attempt(1).state is AttemptState.SPENT
     assert sent.charges[0].refunded_minor == WHOLE
+
+
+def test_the_late_money_of_a_second_case_is_the_one_that_pays() -> None:
+    both = with_cases(LATE, case(CaseKind.OVERDRAWN, transaction_id="another"), case(CaseKind.LATE_PAYMENT, number=2))
+    after = accept_late_money(both, 2, "because", "olga", LATER)
+    assert (after.paid_by, [one.number for one in after.open_cases]) == ("tx", [1])

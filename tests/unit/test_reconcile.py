@@ -83,6 +83,32 @@ async def test_a_payment_that_is_right_costs_a_question_a_page_and_one_a_transac
     assert world.gateway.calls[before:] == ["read", "read"]
 
 
+async def test_every_page_is_asked_about(world: World) -> None:
+    await world.opened()
+    world.gateway.buyer_tries(world.payment.attempt(1).token or "", Signal.DENIED)
+    second = attrs.evolve(world.payment.attempt(1), number=2, provider_order_id="second", state=AttemptState.DEAD)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(second)
+    result = await reconcile(world)
+    assert result.questions == 2 + 1, "two pages, and the try that the first one showed"
+
+
+async def test_a_part_that_was_captured_is_no_difference(world: World) -> None:
+    await world.opened()
+    await world.hear(world.tries(Signal.AUTHORIZED, method="card"))
+    await world.service.operate.capture(world.payment.payment_id, rupiah(60_000), actor="olga")
+    assert (world.status.value, told(await reconcile(world))) == ("success", [])
+
+
+async def test_a_void_of_less_than_the_whole_is_a_difference(world: World) -> None:
+    await world.opened()
+    transaction = world.tries(Signal.CAPTURED, method="card")
+    await world.hear(transaction)
+    nearly = attrs.evolve(world.payment.charges[0], cancel_asked=True, refunded_minor=10_000_000 - 1)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_charge(nearly)
+    world.gateway.becomes(transaction, Signal.CANCELLED)
+    assert (STATUS, REPAIRED) in told(await reconcile(world))
+
+
 async def test_a_payment_that_does_not_exist_differs_in_nothing(world: World) -> None:
     assert await reconcile(world, "nobody") == Reconciled("nobody", 0, ())
     assert world.gateway.calls == []

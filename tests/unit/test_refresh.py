@@ -240,6 +240,21 @@ async def test_an_answer_that_takes_too_long_is_stored_when_it_comes(monkeypatch
     assert world.status.value == "success"
 
 
+async def test_a_second_reader_waits_for_the_answer_to_the_first() -> None:
+    gateway = Slow()
+    world = World(gateway=gateway)
+    await world.opened()
+    world.tries(Signal.SETTLED)
+    refresh, payment_id = world.service.refresh, world.payment.payment_id
+    readers = [asyncio.create_task(refresh.for_reader(payment_id)) for _ in range(2)]
+    for _ in range(9):
+        await asyncio.sleep(0)
+    assert [reader.done() for reader in readers] == [False, False]
+    gateway.may_answer.set()
+    assert await asyncio.gather(*readers) == [True, True]
+    assert world.status.value == "success"
+
+
 async def test_nothing_of_a_reader_is_on_its_way_after_the_drain() -> None:
     gateway = Slow()
     world = World(gateway=gateway)

@@ -533,3 +533,16 @@ async def test_the_rules_of_the_gateway_that_took_the_money_hold(world: World) -
     assert isinstance(gateways, dict)
     gateways["other"] = MemoryGateway(name="other", traits=GatewayTraits(refunds={}))
     assert (await refund(world, 30_000)).state is RefundState.CONFIRMED
+
+
+async def test_money_is_voided_at_the_gateway_that_took_it(world: World) -> None:
+    transaction = await paid(world, Signal.CAPTURED)
+    later = attrs.evolve(
+        world.payment.attempt(1), number=2, provider="other", provider_order_id="second", state=AttemptState.DEAD
+    )
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(later)
+    gateways = world.service.refund.gateways
+    assert isinstance(gateways, dict)
+    gateways["other"] = MemoryGateway(name="other")
+    await refund(world)
+    assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED

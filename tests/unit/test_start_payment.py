@@ -21,7 +21,7 @@ from payments_core.errors import (
 from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.pages import NewPage, page_dead, page_unanswered
 from payments_core.payment import Attempt, AttemptState, CloseReason
-from payments_core.ports import PageOpened, PageReply
+from payments_core.ports import PageOpened, PageRefused, PageReply
 from payments_core_memory import MemoryGateway
 from unit.world import ANYTHING, World
 
@@ -495,3 +495,12 @@ async def test_a_page_is_asked_for_again_where_it_is_open_though_another_gateway
         await world.click()
     await world.click(wish=PageWish(provider="quick"))
     assert seen == [world.clock.now() + timedelta(seconds=14) + OPENING_GRACE] * 2
+
+
+async def test_a_refusal_that_was_overtaken_ends_nothing(world: World) -> None:
+    """Whoever sent it after us will be told the same."""
+    await world.opened()
+    sent = attrs.evolve(world.payment.attempt(1), state=AttemptState.OPENING, url=None, lease_until=world.clock.now())
+    newer = attrs.evolve(sent, lease_until=world.clock.now() + timedelta(seconds=9))
+    payment = world.payment.with_attempt(newer)
+    assert world.service.start._after_reply(sent, PageRefused(("no",)), payment) == payment
