@@ -113,6 +113,12 @@ def test_money_is_kept_as_the_gateway_dates_it_and_needs_no_deadline() -> None:
     assert paid.owed == rupiah(60_000), "a partial capture lowers what is owed"
 
 
+def test_of_two_the_first_with_one_minor_unit_left_is_kept() -> None:
+    nearly = charge(refunded_minor=WHOLE - 1)
+    both = PAGE.with_charge(nearly).with_charge(charge(transaction_id="ty"))
+    assert follow(both, NOW).paid_by == "tx"
+
+
 def test_money_without_a_date_is_dated_now() -> None:
     assert follow(PAGE.with_charge(SETTLED), LATER).paid_at == LATER
 

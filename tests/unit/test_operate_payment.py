@@ -382,6 +382,7 @@ async def test_a_refusal_says_the_gateways_reasons_and_the_wish_is_dropped(world
         await capture(world)
     (charge,) = world.payment.charges
     assert (charge.due, charge.asked_by, charge.capture_minor) == (None, None, None)
+    assert world.store.payments.saves[world.payment.payment_id][-1].actor == "core"
 
 
 async def test_a_repeat_that_is_refused_because_the_first_was_done_is_a_success(world: World) -> None:

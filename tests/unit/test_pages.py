@@ -143,6 +143,12 @@ def test_a_page_asks_for_what_is_owed() -> None:
     assert plan.attempt.amount == less.owed
 
 
+def test_a_new_page_ends_when_its_gateway_ends_it() -> None:
+    plan = plan_pay(DEAD, WISH, attrs.evolve(TRAITS, page_max=timedelta(hours=23)), POLICY, NOW)
+    assert isinstance(plan, NewPage)
+    assert plan.attempt.ends_at == plan.payment.deadline_at == NOW + timedelta(hours=23)
+
+
 def test_pages_have_an_end() -> None:
     payment = DEAD
     for number in range(2, ATTEMPTS_MAX + 1):

@@ -263,6 +263,7 @@ async def test_nothing_of_a_reader_is_on_its_way_after_the_drain() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
     await asyncio.wait_for(world.service.refresh.drain(), timeout=5)
+    assert not world.service.refresh._running
     assert await asyncio.wait_for(waiting, timeout=5), "its reader goes on with what is stored"
     gateway.may_answer.set()
     await world.service.refresh.drain()

@@ -361,6 +361,8 @@ async def test_an_abandoned_opening_is_finished(world: World) -> None:
     assert payment is not None
     assert payment == world.payment
     assert payment.attempt(1).state is AttemptState.OPEN
+    actors = [change.actor for change in world.store.payments.saves[payment.payment_id]]
+    assert actors[-2:] == ["sweep", "gateway:memory"]
 
 
 async def test_an_opening_somebody_holds_is_his_until_its_last_moment(world: World) -> None:

@@ -207,6 +207,16 @@ async def test_rows_of_a_payment_that_is_gone_are_no_work(world: World) -> None:
     assert world.store.payments.rows == {}
 
 
+async def test_rows_that_break_us_are_counted_and_keep_no_others_waiting(world: World) -> None:
+    """Their gateway is not set up any more: whatever comes of it, they come due again."""
+    await world.opened()
+    world.order("o-2")
+    await world.click("o-2")
+    world.forget_the_gateway()
+    world.clock.move(timedelta(minutes=6))
+    assert (await world.service.sweep.once()).postponed == {"attempts": 2}
+
+
 async def test_an_unclicked_order_is_not_given_up_before_its_time(world: World) -> None:
     order = world.order()
     await world.service.sweep.attend(Due(DueKind.ORDER, "o-1"))
