@@ -205,8 +205,10 @@ def _read_both(system: System) -> tuple[Stored, Ledger]:
 
 
 async def _judge(system: System, client: Client, outcome: Outcome) -> None:
+    # Receipts first: what is acknowledged while the database is read may be stored after it was read.
+    outcome.receipts = Counter(system.office.receipts)
     outcome.stored, outcome.ledger = await _look(system)
-    outcome.requests, outcome.answers, outcome.receipts = client.counts, system.office.answers, system.office.receipts
+    outcome.requests, outcome.answers = client.counts, system.office.answers
     done = await asyncio.to_thread(system.command, "verify")
     outcome.verify = (done.stdout.strip().splitlines() or [done.stderr[-300:]])[-1]
     logs = [(path.name, path.read_text(errors="replace")) for path in sorted(system.folder.glob("*.log"))]
