@@ -1,5 +1,6 @@
 """Real parts: a PostgreSQL of our own, SQLite files, and the whole product as processes."""
 
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +16,15 @@ DATABASES = [pytest.param("sqlite", id="sqlite"), pytest.param("postgres", id="p
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresCluster]:
-    """A PostgreSQL server with durable settings, started here and stopped at the end; none has to be installed."""
-    with PostgresCluster.running(tmp_path_factory.mktemp("postgres")) as cluster:
+def postgres() -> Iterator[PostgresCluster]:
+    """A PostgreSQL server with durable settings, started here and stopped at the end; none has to be installed.
+
+    Not in pytest's own folder: another pytest that starts closes that to others, also to the database's user.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder,
+        PostgresCluster.running(Path(folder)) as cluster,
+    ):
         yield cluster
 
 

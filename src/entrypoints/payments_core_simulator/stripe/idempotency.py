@@ -38,8 +38,9 @@ class IdempotencyKeys:
         self._busy: set[str] = set()
 
     def clear(self) -> None:
-        """Forget every answer."""
+        """Forget every answer, and who is under way: a request that still hangs holds no key of the next world."""
         self._kept.clear()
+        self._busy = set()
 
     @contextmanager
     def occupied(self, key: str) -> Iterator[None]:
@@ -58,11 +59,12 @@ class IdempotencyKeys:
                 code="idempotency_key_in_use",
                 validation=True,
             )
-        self._busy.add(key)
+        busy = self._busy
+        busy.add(key)
         try:
             yield
         finally:
-            self._busy.discard(key)
+            busy.discard(key)
 
     def let_go(self, key: str) -> None:
         """No request is under way for this key."""
