@@ -23,6 +23,8 @@ def pending_account(product: Product) -> tuple[str, dict[str, Any], dict[str, An
     page = product.pay(order_id).json()
     transaction = product.buyer(page["provider_order_id"], "pending", payment_type="bank_transfer", bank="bca")
     product.settled(order_id, "processing")
+    # Who waits for a status may be told by the gateway itself, before the genuine notification has arrived.
+    until(lambda: product.simulator.view("ledger")["notifications"]["pending"] == 0, what="its notification")
     return order_id, page, transaction
 
 
