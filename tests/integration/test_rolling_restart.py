@@ -1,6 +1,8 @@
 """A deploy under load: one server after the other is asked to stop and replaced, and nobody outside notices (H5)."""
 
+import contextlib
 import itertools
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,27 +22,40 @@ from harness.questions import event_types
 pytestmark = [pytest.mark.postgres, pytest.mark.processes]
 
 CLIENTS = 6
+DRAINS_S = 5
+"""More than the balancer needs to notice, also on a busy machine."""
 
 
 @pytest.fixture
 def product(postgres: PostgresCluster, tmp_path: Path) -> Iterator[Product]:
-    with running_product(postgres.create_database(), tmp_path) as running:
+    with running_product(postgres.create_database(), tmp_path, PAYMENTS_DRAIN_SECONDS=str(DRAINS_S)) as running:
         running.serve()
         yield running
 
 
 @attrs.define
 class Balancer:
-    """A client of two servers, which tries the other one when a connection is refused; nothing else is forgiven."""
+    """A client of two servers, as a balancer: it sends to those that say they are ready, which it asks all the time.
+
+    It tries the other one when a connection is refused; nothing else is forgiven.
+    """
 
     servers: list[Server]
     http: httpx.Client = attrs.field(factory=new_client)
     answers: "Counter[int]" = attrs.field(factory=Counter)
     turn: "itertools.count[int]" = attrs.field(factory=itertools.count)
+    away: set[str] = attrs.field(factory=set)
+
+    def watch(self, over: threading.Event) -> None:
+        """Who is not ready is known within a moment, until it is over."""
+        with new_client() as asking:
+            while not over.wait(0.05):
+                self.away = {server.url for server in list(self.servers) if not _is_ready(asking, server)}
 
     def call(self, method: str, path: str, *, as_: str | None = None, json: Any = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {as_}"} if as_ else {}
-        servers = list(self.servers)
+        known = list(self.servers)
+        servers = [server for server in known if server.url not in self.away] or known
         first = next(self.turn)
         for server in [servers[(first + offset) % len(servers)] for offset in range(len(servers))]:
             try:
@@ -50,6 +65,12 @@ class Balancer:
             self.answers[answer.status_code] += 1
             return answer.raise_for_status()
         raise AssertionError("both servers refused the connection")
+
+
+def _is_ready(asking: httpx.Client, server: Server) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return asking.get(f"{server.url}/health/ready").is_success
+    return False
 
 
 def buy(product: Product, balancer: Balancer, name: str) -> str:
@@ -91,7 +112,8 @@ def test_a_rolling_restart_under_load_loses_no_request_and_no_work(product: Prod
 
     quiet, _ = product.clicked()
     seen = int(product.status(quiet)["version"])
-    with ThreadPoolExecutor(CLIENTS + 1) as pool:
+    with ThreadPoolExecutor(CLIENTS + 2) as pool:
+        watching = pool.submit(balancer.watch, over)
         shopping = [pool.submit(shop_all_day, client) for client in range(CLIENTS)]
         waiting = pool.submit(wait_for_news)
         try:
@@ -105,9 +127,34 @@ def test_a_rolling_restart_under_load_loses_no_request_and_no_work(product: Prod
             over.set()
         bought = [payment_id for client in shopping for payment_id in client.result()]
         waiting.result()
+        watching.result()
     assert len(bought) >= CLIENTS
     assert set(balancer.answers) <= {200, 201}
     assert all(event_types(product, payment_id).count("order.paid") == 1 for payment_id in bought)
+
+
+def test_a_server_that_was_asked_to_stop_serves_on_until_the_balancer_knows(tmp_path: Path) -> None:
+    """Asked again, it does not wait for anybody."""
+    database = f"sqlite+aiosqlite:///{tmp_path / 'payments.sqlite3'}"
+    with running_product(database, tmp_path, PAYMENTS_DRAIN_SECONDS="300") as product:
+        (server,) = product.servers
+        order_id, page = product.clicked()
+        assert product.call("GET", "/health/ready").is_success
+        server.process.send_signal(signal.SIGTERM)
+        answer = until(
+            lambda: (got := product.call("GET", "/health/ready")).status_code == 503 and got, what="the news"
+        )
+        assert answer.json()["code"] == "stopping"
+        assert product.call("GET", "/health/live").is_success
+        with new_client() as stranger:
+            again = stranger.post(
+                f"{server.url}/api/orders/{order_id}/pay/", headers={"Authorization": f"Bearer {token('alice')}"}
+            )
+        assert (again.status_code, again.json()["payment_url"]) == (200, page["payment_url"])
+        paid = product.buyer(page["provider_order_id"], "settlement", notify=False)
+        assert product.notify(notification(product, paid)).is_success
+        assert product.status(order_id, query="?wait=25")["order_id"] == order_id, "nobody waits for news any more"
+        assert server.stop() in {0, -15}
 
 
 @pytest.mark.parametrize("sweeps", ["serve", "worker"])

@@ -54,6 +54,7 @@ _DATABASE_URL = "sqlite+aiosqlite:///payments.sqlite3"
 _DATABASES = ("sqlite+aiosqlite:///", "postgresql+asyncpg://")
 _PUBLIC_URL = "http://127.0.0.1:8000"
 _EXPIRY_MAX = timedelta(days=7)
+_DRAIN_MAX = timedelta(minutes=5)
 _THREADS_MAX = 1000
 _CALLS_MAX = 100_000
 _SANDBOX_PREFIXES = ("SB-", "VT-")
@@ -100,6 +101,8 @@ class Settings:
     midtrans: MidtransSettings | None = None
     gateway_limits: Mapping[str, Allowance] = attrs.field(factory=dict, hash=False)
     """Of each gateway, over all processes."""
+    drain: timedelta = timedelta(0)
+    """How long a server that was asked to stop serves on, not ready any more."""
     metrics: bool = True
     metrics_token: str | None = attrs.field(default=None, repr=False)
     stripe: StripeSettings | None = None
@@ -128,6 +131,7 @@ class Settings:
             policy=_policy(reader),
             midtrans=_midtrans(reader),
             gateway_limits={name: _limit(reader, name.upper()) for name in ("midtrans", "stripe")},
+            drain=_drain(reader),
             metrics=reader.flag("PAYMENTS_METRICS", default=True),
             metrics_token=reader.text("PAYMENTS_METRICS_TOKEN"),
             stripe=_stripe(reader),
@@ -320,6 +324,13 @@ def _timeout(reader: "_Reader", name: str) -> timedelta:
         bound = GATEWAY_TIMEOUT_MAX.seconds
         reader.problem(f"{name} is at most {bound}: due work is leased for twice that")
     return timeout
+
+
+def _drain(reader: "_Reader") -> timedelta:
+    drain = reader.number("PAYMENTS_DRAIN_SECONDS", 0.0, lambda n: timedelta(seconds=n), zero_is_fine=True)
+    if drain > _DRAIN_MAX:
+        reader.problem(f"PAYMENTS_DRAIN_SECONDS is at most {_DRAIN_MAX.seconds}")
+    return drain
 
 
 def _limit(reader: "_Reader", gateway: str) -> Allowance:

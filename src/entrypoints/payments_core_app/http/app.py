@@ -44,7 +44,7 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
     settings, service = container.settings(), container.service()
     guards = Guards(container.verifier(), container.store())
     idempotency = Idempotency(container.idempotency(), container.clock())
-    batcher, closing = Batcher(service.receive.accept), Closing()
+    batcher, closing = Batcher(service.receive.accept), Closing(settings.drain.total_seconds())
     database = DatabaseMetrics(container.watch(), container.clock())
     api = Router(
         path="/api",
@@ -60,7 +60,7 @@ def build_app(container: Container, *, sweep: bool = True) -> Litestar:
     return Litestar(
         route_handlers=[
             api,
-            *health_routes(settings, database),
+            *health_routes(settings, database, closing),
             *page_routes(settings),
             *transfer_page(container),
         ],

@@ -2,6 +2,9 @@
 
 A long poll may take a minute, and a server that is asked to stop is killed after twenty seconds: whoever still waited
 then would get an error for a question that has an answer.
+
+It may go on serving for a while, not ready any more, so that a balancer sends no new requests to it: a connection that
+the kernel has taken when the port is closed, and nobody has accepted, is reset with the request in it.
 """
 
 import asyncio
@@ -9,8 +12,11 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import TypeVar
+
+from payments_core.errors import Busy
 
 __all__ = ["Closing"]
 
@@ -18,10 +24,14 @@ Answer = TypeVar("Answer")
 
 
 class Closing:
-    """Whether this process was asked to stop, and who waits meanwhile."""
+    """Whether this process was asked to stop, and who waits meanwhile.
 
-    def __init__(self) -> None:
-        self._asked = False
+    `drain_s` is how long it serves on, not ready, before the server is told to stop; asked again, it stops at once.
+    """
+
+    def __init__(self, drain_s: float = 0.0) -> None:
+        self._asked, self._drain_s = False, drain_s
+        self._going: asyncio.TimerHandle | None = None
         self._waiting: set[asyncio.Timeout] = set()
 
     @contextmanager
@@ -34,10 +44,9 @@ class Closing:
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def heard(number: int, frame: FrameType | None) -> None:
-            loop.call_soon_threadsafe(self.ask)
             handler = before[signal.Signals(number)]
-            if callable(handler):
-                handler(number, frame)
+            stop = partial(handler, number, frame) if callable(handler) else None
+            loop.call_soon_threadsafe(self._hear, stop)
 
         for number in before:
             signal.signal(number, heard)
@@ -47,6 +56,22 @@ class Closing:
             for number, handler in before.items():
                 # None: it was not set from Python, and cannot be set again from here.
                 signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def _hear(self, stop: Callable[[], object] | None) -> None:
+        pause_s = 0.0 if self._asked else self._drain_s
+        self.ask()
+        if self._going is not None:
+            self._going.cancel()
+        if stop is not None:
+            self._going = asyncio.get_running_loop().call_later(pause_s, stop)
+
+    def refuse_new(self) -> None:
+        """Nothing, while new requests are welcome.
+
+        Errors: Busy `stopping` once the process was asked to stop.
+        """
+        if self._asked:
+            raise Busy("this process was asked to stop; send it nothing new", code="stopping")
 
     def ask(self) -> None:
         """Everybody who waits is answered now, and nobody waits any more."""

@@ -116,6 +116,7 @@ CODES: dict[str, tuple[str, str]] = {
     "return_by_hand": ("409", "the method, or its time, does not let the gateway give it back"),
     "return_url_not_allowed": ("422", "the return URL's origin is not on the list"),
     "stale_write": ("503", "somebody else changed it first; try again"),
+    "stopping": ("503", "the process was asked to stop; a balancer sends it nothing new"),
     "storage_error": ("503", "the database refused what was to be stored; it was logged"),
     "storage_unavailable": ("503", "the database cannot be reached; try again"),
     "too_many_attempts": ("409", "twenty pages were opened for this order already"),

@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from payments_core.errors import NotFound, StorageUnavailable
 from payments_core_app.http.answers import PROBLEMS
+from payments_core_app.http.closing import Closing
 from payments_core_app.http.requests import Call
 from payments_core_app.settings import Settings
 from payments_core_app.tokens import Unauthenticated
@@ -20,7 +21,7 @@ from payments_core_sqlalchemy import current_revision, head_revision
 __all__ = ["health_routes"]
 
 
-def health_routes(settings: Settings, database: DatabaseMetrics) -> list[HTTPRouteHandler]:
+def health_routes(settings: Settings, database: DatabaseMetrics, closing: Closing) -> list[HTTPRouteHandler]:
     """`/health/live`, `/health/ready`, `/metrics`."""
     expected = head_revision()
     shared: dict[str, Any] = {"tags": ["health"]}
@@ -31,11 +32,12 @@ def health_routes(settings: Settings, database: DatabaseMetrics) -> list[HTTPRou
 
     @get(
         "/health/ready",
-        summary="The database answers, and has this version's schema",
+        summary="The database answers, has this version's schema, and the process was not asked to stop",
         responses={503: PROBLEMS[503]},
         **shared,
     )
     async def ready() -> dict[str, str]:
+        closing.refuse_new()
         revision = await current_revision(settings.database_url)
         if revision != expected:
             raise StorageUnavailable(f"the schema is at {revision or 'nothing'}, this version needs {expected}")
