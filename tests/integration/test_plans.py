@@ -11,6 +11,7 @@ from sqlalchemy.types import JSON, LargeBinary
 
 from payments_core.ports import DueKind
 from payments_core_sqlalchemy import SqlStore, finding, history, inbox, order_book, repositories, tables
+from payments_core_sqlalchemy.housekeeping import Housekeeping
 from payments_core_sqlalchemy.migrate import migrate_async
 from payments_core_sqlalchemy.session import Session
 from payments_core_sqlalchemy.statements import Statement, Write, document
@@ -101,6 +102,19 @@ def assert_looks_up(how: str) -> None:
 
 async def test_every_hot_statement_is_an_index_lookup(store: SqlStore) -> None:
     """A million payments cost a webhook, a click and a status read what ten cost."""
+    await assert_all_look_up(store)
+
+
+async def test_a_plan_made_while_the_tables_are_empty_is_an_index_lookup_too(database_url: str) -> None:
+    """It is kept while they grow, until somebody renews their statistics."""
+    await migrate_async(database_url)
+    store = SqlStore(database_url)
+    await assert_all_look_up(store)
+    await store.close()
+
+
+async def assert_all_look_up(store: SqlStore) -> None:
+    """Every statement of the hot paths reaches its tables through an index."""
     seen = 0
     async with store._writing.take() as session:
         for found in named(Statement):
@@ -117,8 +131,8 @@ async def test_every_hot_statement_is_an_index_lookup(store: SqlStore) -> None:
     assert seen >= 20
 
 
-async def test_finding_what_is_due_is_an_index_lookup(store: SqlStore) -> None:
-    """The sweep looks every second, whether anything is due or not."""
+async def test_what_is_asked_every_now_and_then_is_an_index_lookup(store: SqlStore) -> None:
+    """The sweep looks every second, whether anything is due or not; a shop looks at its stock; old rows are forgotten."""
     asked: list[tuple[str, Any]] = []
 
     def remember(_c: object, _cursor: object, statement: str, values: Any, _context: object, _many: object) -> None:
@@ -129,7 +143,9 @@ async def test_finding_what_is_due_is_an_index_lookup(store: SqlStore) -> None:
     async with store.transaction() as uow:
         for kind in DueKind:
             await uow.claim_due(kind, now=now, until=now, limit=50)
-    assert len(asked) == len(DueKind)
+        await uow.orders.put_stock(f"{7:026d}", 5)
+    await Housekeeping(store).forget(now)
+    assert len(asked) == len(DueKind) + 2 + 3
     async with store._writing.take() as session:
         for statement, values in asked:
             assert_looks_up(await plan(store, session, statement, list(values)))

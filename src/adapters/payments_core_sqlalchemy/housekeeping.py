@@ -9,6 +9,7 @@ import attrs
 from sqlalchemy import Table, delete, select, tuple_
 
 from payments_core.decide import Verdict
+from payments_core_sqlalchemy.statements import written_out
 from payments_core_sqlalchemy.store import SqlStore
 from payments_core_sqlalchemy.tables import idempotency, notifications, refreshes
 
@@ -45,7 +46,7 @@ class Housekeeping:
         """
         key, note = idempotency.c, notifications.c
         finished = (key.made_at < now - _KEYS_KEPT) & key.status.is_not(None)
-        lost = (note.received_at < now - _UNMATCHED_KEPT) & (note.verdict == Verdict.UNMATCHED.value)
+        lost = (note.received_at < now - _UNMATCHED_KEPT) & (note.verdict == written_out(Verdict.UNMATCHED))
         return Forgotten(
             await self._remove(idempotency, finished),
             await self._remove(notifications, lost),

@@ -11,7 +11,7 @@ from payments_core.decide import Verdict
 from payments_core.ports import Kept, Notification, NotificationKey
 from payments_core_sqlalchemy.rows import Row
 from payments_core_sqlalchemy.session import Session
-from payments_core_sqlalchemy.statements import Statement, any_of, insert, update_by
+from payments_core_sqlalchemy.statements import Statement, any_of, insert, update_by, written_out
 from payments_core_sqlalchemy.tables import notifications as table
 
 __all__ = ["SqlInbox"]
@@ -26,14 +26,13 @@ _REMEMBER = insert(
 _WAITING = Statement(
     select(table)
     .where(
-        literal_column(f"verdict = '{Verdict.WAITING.value}'", Boolean),
+        table.c.verdict == written_out(Verdict.WAITING),
         any_of(table.c.shard, "ids"),
         or_(literal_column("shard <> ''", Boolean), any_of(table.c.transaction_id, "transactions")),
     )
     .order_by(*_KEY)
     .with_for_update()
 )
-"""The verdict is written out, so that a plan that is made once may use the partial index."""
 _UPDATE = update_by(table, {name: name for name in _KEY_NAMES}, ["verdict", "reason", "asked", "tries", "check_at"])
 
 

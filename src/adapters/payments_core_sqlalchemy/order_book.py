@@ -15,7 +15,7 @@ from payments_core.ports import OrderEffect, Placed
 from payments_core_sqlalchemy.repositories import insert_into
 from payments_core_sqlalchemy.rows import order_from_row, order_to_row
 from payments_core_sqlalchemy.session import Session
-from payments_core_sqlalchemy.statements import Statement, any_of, update_by
+from payments_core_sqlalchemy.statements import Statement, any_of, update_by, written_out
 from payments_core_sqlalchemy.tables import orders, reservations, stock
 
 __all__ = ["SqlOrderBook"]
@@ -112,7 +112,7 @@ class SqlOrderBook:
 
     async def overdue(self, now: datetime, limit: int) -> list[str]:
         """Orders without a payment whose time is over, oldest first."""
-        due = (orders.c.status == _PENDING) & orders.c.payment_id.is_(None) & (orders.c.expires_at <= now)
+        due = (orders.c.status == written_out(OrderStatus.PENDING)) & orders.c.payment_id.is_(None) & (orders.c.expires_at <= now)
         query = select(orders.c.order_id).where(due).order_by(orders.c.expires_at).limit(limit)
         return [*await self._connection.scalars(query)]
 
@@ -205,5 +205,5 @@ class SqlOrderBook:
         await self._connection.execute(statement, rows)
 
     async def _reserved(self, sku: str) -> int:
-        waiting = (reservations.c.sku == sku) & (reservations.c.state == _RESERVED)
+        waiting = (reservations.c.sku == sku) & (reservations.c.state == written_out(StockMove.RESERVED))
         return int(await self._connection.scalar(select(func.sum(reservations.c.quantity)).where(waiting)) or 0)

@@ -9,6 +9,7 @@ prepared once, and the driver has one value to encode instead of hundreds. On SQ
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
@@ -30,13 +31,14 @@ from sqlalchemy import (
     Table,
     TypeDecorator,
     bindparam,
+    literal_column,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.types import TypeEngine
 
 from payments_core_sqlalchemy.tables import Utc
 
-__all__ = ["Compiled", "Row", "Statement", "Write", "any_of", "document", "insert", "update_by", "upsert"]
+__all__ = ["Compiled", "Row", "Statement", "Write", "any_of", "document", "insert", "update_by", "upsert", "written_out"]
 
 Row = dict[str, Any]
 _Convert = Callable[[Any], Any]
@@ -78,6 +80,11 @@ def _any_of_json(element: any_of, compiler: Any, **options: Any) -> str:  # noqa
 def _any_of_array(element: any_of, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own
     column, values = (compiler.process(part, **options) for part in (element.column, element.values))
     return f"{column} = ANY ({values})"
+
+
+def written_out(word: Enum) -> ColumnElement[str]:
+    """The word as part of the statement, not as a value of it: a plan that is made once may use a partial index then."""
+    return literal_column(f"'{word.value}'", String)
 
 
 # ── compiled once ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """The store: engines, transactions, and what a database's errors mean."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -39,6 +39,14 @@ _STATEMENTS_OWN = (
     UnicodeEncodeError,
 )
 """What is raised without a SQLSTATE for a value or a statement the driver cannot take; half a character is such one."""
+_LOOKS_UP = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+"""What PostgreSQL is told of the statements of a store: each looks a few rows up by key, so one plan is right for good.
+
+Left alone it plans for the tables as they are when it is first asked. In a young database that is to read them from end
+to end, and it keeps to that while they grow, until somebody renews their statistics.
+"""
+_AS_USUAL = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on"
+"""Lists, counts and checks are another matter: they may well be answered by reading a table."""
 _CONNECTIONS = 10
 _SQLITE_READERS = 5
 _BESIDE = 2
@@ -65,7 +73,7 @@ class SqlStore:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._subscribers = subscribers
         self.history_keys = ChainKeys(history_keys)
-        self._writer = engine_for(url, writes=True, connections=connections)
+        self._writer = engine_for(url, writes=True, connections=connections, told=_LOOKS_UP)
         self._reader = engine_for(url, writes=False, connections=connections) if self.is_sqlite else self._writer
         self._writing = Sessions(_ours_to_begin(self._writer), 1 if self.is_sqlite else connections, _wait_s(self.url))
         self._reading = self._writing
@@ -99,7 +107,8 @@ class SqlStore:
         Errors: StorageUnavailable.
         """
         async with database_errors(), self._reading.take() as session:
-            await session.begin("BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ")
+            one_picture = f"BEGIN ISOLATION LEVEL REPEATABLE READ; {_AS_USUAL}"
+            await session.begin("BEGIN" if self.is_sqlite else one_picture)
             yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
 
     async def find(self, order_id: str) -> OrderPayment | None:
@@ -136,8 +145,10 @@ def _ours_to_begin(engine: AsyncEngine) -> AsyncEngine:
     return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
-def engine_for(url: str, *, writes: bool, connections: int = _CONNECTIONS) -> AsyncEngine:
-    """An engine with every wait bounded and every commit durable."""
+def engine_for(
+    url: str, *, writes: bool, connections: int = _CONNECTIONS, told: Mapping[str, str] | None = None
+) -> AsyncEngine:
+    """An engine with every wait bounded and every commit durable; PostgreSQL is `told` more settings by name."""
     if make_url(url).get_backend_name() == "sqlite":
         return _sqlite(url, writes=writes)
     return create_async_engine(
@@ -152,6 +163,7 @@ def engine_for(url: str, *, writes: bool, connections: int = _CONNECTIONS) -> As
                 "application_name": "payments-core",
                 "lock_timeout": "3000",
                 "idle_in_transaction_session_timeout": "15000",
+                **(told or {}),
             },
         },
     )
