@@ -110,7 +110,7 @@ class ChainKeys:
 
     def _code(self, key_id: str, message: Any) -> str:  # noqa: ANN401 - anything JSON can say
         said = canonical(message).encode()
-        return hmac.new(self._by_id[key_id], said, sha256).hexdigest() if key_id else sha256(said).hexdigest()
+        return hmac.digest(self._by_id[key_id], said, "sha256").hex() if key_id else sha256(said).hexdigest()
 
 
 def canonical(value: Any) -> str:  # noqa: ANN401 - anything JSON can say, and moments

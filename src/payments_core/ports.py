@@ -298,7 +298,7 @@ class Payments(Protocol):
         """The payment each of these transactions was bound to, by transaction; those of nobody are left out."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class NotificationKey:
     """What makes a stored notification one: the digest of its bytes, or of the name its gateway gave it.
 

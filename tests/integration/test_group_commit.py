@@ -66,9 +66,11 @@ def said(store: SqlStore) -> Iterator[list[str]]:
                 note(None, None, write.text_of_rows(1))
         return write_all(session, *parts)
 
-    def returned(session: Session, write: Any, items: Any) -> Any:
-        note(None, None, write.text_of_rows(1))
-        return write_returning(session, write, items)
+    def returned(session: Session, write: Any, items: Any, *along: Any) -> Any:
+        for other, of_other in (*along, (write, items)):
+            if of_other:
+                note(None, None, other.text_of_rows(1))
+        return write_returning(session, write, items, *along)
 
     rows, write_all, write_returning = Session.rows, Session.write, Session.write_returning
     event.listen(store.engine.sync_engine, "before_cursor_execute", note)

@@ -132,7 +132,7 @@ async def assert_all_look_up(store: SqlStore) -> None:
 
 
 async def test_what_is_asked_every_now_and_then_is_an_index_lookup(store: SqlStore) -> None:
-    """The sweep looks every second, whether anything is due or not; a shop looks at its stock; old rows are forgotten."""
+    """The sweep looks every second, whether anything is due or not; shops look at stock; old rows are forgotten."""
     asked: list[tuple[str, Any]] = []
 
     def remember(_c: object, _cursor: object, statement: str, values: Any, _context: object, _many: object) -> None:

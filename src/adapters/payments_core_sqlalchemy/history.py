@@ -1,30 +1,34 @@
 """The history of payments: what every save changed, chained; a payment rebuilt from it; the two compared.
 
-An entry's body is canonical JSON: `at`, `actor`, `base` (the version it builds on, 0 for nothing), `rows` (table ->
-key -> the fields that changed) and `events` (the rows published with it).
+An entry's body is JSON: `at`, `actor`, `base` (the version it builds on, 0 for nothing), `rows` (table -> key -> the
+fields that changed) and `events` (the rows published with it).
 `rebuild(bodies) == the stored rows` is a law, checked with generated lives of payments.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 import attrs
+import msgspec
 from sqlalchemy import Table, select, tuple_, union
 
 from payments_core.chain import ChainKeys, Entry, Finding, FindingKind, canonical, check_chain
 from payments_core.ports import Change
 from payments_core_sqlalchemy import tables
-from payments_core_sqlalchemy.rows import PaymentRows, Row, event_to_row
+from payments_core_sqlalchemy.rows import PaymentRows, Row
 from payments_core_sqlalchemy.session import Session
 from payments_core_sqlalchemy.statements import Statement, any_of
 
-__all__ = ["Head", "Image", "Record", "SqlHistory", "examine", "image_of", "make_body", "rebuild"]
+__all__ = ["Head", "Image", "Record", "Save", "SqlHistory", "examine", "image_of", "make_body", "read_body", "rebuild"]
 
 Image = dict[str, dict[str, Row]]
 """The rows of one payment by table and key; the key is the primary key without the payment's id."""
+Save = tuple[Change, PaymentRows | None, PaymentRows, Sequence[Row]]
+"""A change, the rows of its payment before and after, and those of its events."""
 
 _PARTS = ("payments", *(field.name for field in attrs.fields(PaymentRows) if field.name != "payment"))
 _MOVED = {
@@ -48,23 +52,55 @@ _BROKEN = frozenset({FindingKind.BODY, FindingKind.CHAIN, FindingKind.UNKNOWN_KE
 # ── images ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def image_of(rows: PaymentRows) -> Image:
     """These rows by table and key."""
-    by_table: dict[str, list[Row]] = {name: getattr(rows, name) for name in _PARTS[1:]}
-    return {
-        name: {_key(name, row): row for row in of_table}
-        for name, of_table in {"payments": [dict(rows.payment)], **by_table}.items()
-    }
+    return {name: {_key(name, row): row for row in of_table} for name, of_table in _by_table(rows)}
 
 
-def make_body(change: Change, before: PaymentRows | None, after: PaymentRows) -> str:
-    """What an entry says of this change; `before` is None when there is no entry to build on."""
-    return canonical(
+def _by_table(rows: PaymentRows) -> Iterator[tuple[str, Sequence[Row]]]:
+    yield "payments", [dict(rows.payment)]
+    for name in _PARTS[1:]:
+        yield name, getattr(rows, name)
+
+
+def make_body(change: Change, before: PaymentRows | None, after: PaymentRows, events: Sequence[Row]) -> str:
+    """What an entry says of this change and the rows of its events; `before` is None when none is there to build on."""
+    return msgspec.json.encode(
         {
             "at": change.at,
             "actor": change.actor,
             "base": before.payment["version"] if before else 0,
-            "rows": _difference(image_of(before) if before else {}, image_of(after)),
-            "events": [event_to_row(event) for event in change.events],
+            "rows": _difference(image_of(before) if before else {}, after),
+            "events": events,
         }
+    ).decode()
+
+
+def read_body(body: str) -> dict[str, Any]:
+    """What an entry says, its moments as `canonical` spells them: there were several ways to write one over the years.
+
+    Errors: ValueError, TypeError, LookupError, AttributeError when it says something else.
+    """
+    said: dict[str, Any] = json.loads(body)
+    for name, rows in said["rows"].items():
+        for row in rows.values():
+            _spell_moments(name, row)
+    for event in said["events"]:
+        _spell_moments("events", event)
+    return said
+
+
+def _spell_moments(name: str, row: Row) -> None:
+    for field in _moments(name):
+        if row.get(field) is not None:
+            row[field] = json.loads(canonical(datetime.fromisoformat(row[field])))
+
+
+@cache
+def _moments(name: str) -> tuple[str, ...]:
+    table = tables.metadata.tables.get(name)
+    return (
+        tuple(column.name for column in table.columns if isinstance(column.type, tables.Utc))
+        if table is not None
+        else ()
     )
 
 
@@ -81,14 +117,14 @@ def rebuild(bodies: Iterable[Mapping[str, Any] | None]) -> Image | None:
     return image
 
 
-def _difference(before: Image, after: Image) -> Image:
+def _difference(before: Image, after: PaymentRows) -> Image:
     changes: Image = {}
-    for name, rows in after.items():
-        for key, row in rows.items():
-            was = before.get(name, {}).get(key, {})
-            if row == was:
-                continue
-            fields = {field: value for field, value in row.items() if field not in was or was[field] != value}
+    for name, rows in _by_table(after):
+        known = before.get(name, {})
+        for row in rows:
+            key = _key(name, row)
+            was = known.get(key)
+            fields = row if was is None else {field: value for field, value in row.items() if was[field] != value}
             if fields:
                 moved = {field: row[field] for field in _MOVED.get(name, ())}
                 changes.setdefault(name, {})[key] = {**fields, **moved}
@@ -104,12 +140,16 @@ def _patched(image: Image, changes: Image) -> Image:
 
 
 def _key(name: str, row: Mapping[Any, Any]) -> str:
-    return "/".join(str(row[column]) for column in _key_columns(name))
+    column = _key_column(name)
+    return "" if column is None else str(row[column])
 
 
 @cache
-def _key_columns(name: str) -> tuple[str, ...]:
-    return tuple(c.name for c in tables.metadata.tables[name].primary_key if c.name != "payment_id")
+def _key_column(name: str) -> str | None:
+    """What tells the rows of one payment in this table apart, None where there is one."""
+    columns = [c.name for c in tables.metadata.tables[name].primary_key if c.name != "payment_id"]
+    assert len(columns) <= 1, name
+    return columns[0] if columns else None
 
 
 # ── comparing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -132,7 +172,7 @@ def examine(record: Record, keys: ChainKeys) -> list[Finding]:
     kinds = {finding.kind for finding in findings}
     if kinds & _BROKEN:
         return findings  # what it says is not to be believed
-    bodies = [json.loads(entry.body) if entry.body is not None else None for entry in record.entries]
+    bodies = [read_body(entry.body) if entry.body is not None else None for entry in record.entries]
     findings += _check_bases(payment_id, record.entries, bodies)
     findings += _compare_events(payment_id, bodies, _plain(record.events), complete=not kinds & _INCOMPLETE)
     rebuilt = rebuild(bodies)
@@ -203,13 +243,23 @@ class Head:
     chain: str
 
 
-_ENTRY_FIELDS = tuple(field.name for field in attrs.fields(Entry))
 _h = tables.history.c
 _NEWEST = select(tables.payments.c.version).where(tables.payments.c.payment_id == _h.payment_id).scalar_subquery()
 _HEADS = Statement(
     # Not a join: SQLite would begin it with the whole history.
     select(_h.payment_id, _h.version, _h.chain).where(any_of(_h.payment_id, "ids"), _h.version == _NEWEST)
 )
+
+
+def _entry_row(entry: Entry) -> Row:
+    return {
+        "payment_id": entry.payment_id,
+        "version": entry.version,
+        "key_id": entry.key_id,
+        "body": entry.body,
+        "body_digest": entry.body_digest,
+        "chain": entry.chain,
+    }
 
 
 class SqlHistory:
@@ -226,22 +276,21 @@ class SqlHistory:
         if version is not None and chain is not None:
             self._chains[payment_id, version] = chain
 
-    async def entries(self, saves: Sequence[tuple[Change, PaymentRows | None, PaymentRows]]) -> list[Row]:
+    async def entries(self, saves: Sequence[Save]) -> list[Row]:
         """One entry for each save, after the entry of the version before it; whoever saves writes them.
 
         Where that entry is missing the new one holds the whole payment and begins a chain: a gap that stays visible.
         """
-        built_on = {(b.payment["payment_id"], b.payment["version"]) for _, b, _ in saves if b}
+        built_on = {(b.payment["payment_id"], b.payment["version"]) for _, b, _, _ in saves if b}
         if unread := sorted(payment_id for payment_id, _ in built_on - self._chains.keys()):
             for row in await self._session.rows(_HEADS, ids=unread):
                 self.remember(row["payment_id"], row["version"], row["chain"])
         entries = []
-        for change, before, after in saves:
+        for change, before, after, events in saves:
             payment_id, version = after.payment["payment_id"], after.payment["version"]
             previous = self._chains.get((payment_id, version - 1), "")
-            body = make_body(change, before if previous else None, after)
-            entry = self.keys.entry(previous, payment_id, version, body)
-            entries.append({name: getattr(entry, name) for name in _ENTRY_FIELDS})
+            body = make_body(change, before if previous else None, after, events)
+            entries.append(_entry_row(self.keys.entry(previous, payment_id, version, body)))
         return entries
 
     async def ids(self, *, after: str | None, limit: int) -> list[str]:

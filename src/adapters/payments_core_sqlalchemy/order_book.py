@@ -13,9 +13,9 @@ from payments_core.errors import Conflict, InvalidInput, StaleWrite
 from payments_core.orders import Order, OrderStatus, StockLevel, StockMove, TrackedUnits
 from payments_core.ports import OrderEffect, Placed
 from payments_core_sqlalchemy.repositories import insert_into
-from payments_core_sqlalchemy.rows import order_from_row, order_to_row
+from payments_core_sqlalchemy.rows import Row, order_from_row, order_to_row
 from payments_core_sqlalchemy.session import Session
-from payments_core_sqlalchemy.statements import Statement, any_of, update_by, written_out
+from payments_core_sqlalchemy.statements import Statement, update_by, written_out
 from payments_core_sqlalchemy.tables import orders, reservations, stock
 
 __all__ = ["SqlOrderBook"]
@@ -34,12 +34,7 @@ _CLAIM = Statement(
     .returning(orders.c.order_id)
 )
 _STAND = update_by(orders, {"order_id": "order_id"}, ["status", "expired"])
-_CONSUME = Statement(
-    update(reservations)
-    .where(any_of(reservations.c.order_id, "ids") & (reservations.c.state == _RESERVED))
-    .values(state=StockMove.CONSUMED.value)
-    .returning(reservations.c.order_id)
-)
+_CONSUME = update_by(reservations, {"order_id": "order_id", "state": "state_was"}, ["state"], returning=("order_id",))
 
 
 class SqlOrderBook:
@@ -61,9 +56,8 @@ class SqlOrderBook:
     async def apply(self, effects: Sequence[OrderEffect]) -> dict[str, StockMove]:
         """The orders with their new status; the stock moves that really happened, by order id."""
         changed = [{"order_id": e.order_id, "status": e.status.value, "expired": e.expired} for e in effects]
-        await self._session.write((_STAND, changed))
         consumed = [effect.order_id for effect in effects if effect.stock is StockMove.CONSUMED]
-        moved = dict.fromkeys(await self._consume(consumed), StockMove.CONSUMED)
+        moved = dict.fromkeys(await self._stand(changed, consumed), StockMove.CONSUMED)
         for effect in effects:
             if effect.stock is StockMove.RELEASED and await self._release(effect.order_id, effect.also_consumed):
                 moved[effect.order_id] = StockMove.RELEASED
@@ -112,7 +106,11 @@ class SqlOrderBook:
 
     async def overdue(self, now: datetime, limit: int) -> list[str]:
         """Orders without a payment whose time is over, oldest first."""
-        due = (orders.c.status == written_out(OrderStatus.PENDING)) & orders.c.payment_id.is_(None) & (orders.c.expires_at <= now)
+        due = (
+            (orders.c.status == written_out(OrderStatus.PENDING))
+            & orders.c.payment_id.is_(None)
+            & (orders.c.expires_at <= now)
+        )
         query = select(orders.c.order_id).where(due).order_by(orders.c.expires_at).limit(limit)
         return [*await self._connection.scalars(query)]
 
@@ -154,10 +152,18 @@ class SqlOrderBook:
         return True
 
     # ── units ─────────────────────────────────────────────────────────────────────────────────────────────────────
-    async def _consume(self, order_ids: list[str]) -> set[str]:
-        if not order_ids:
+    async def _stand(self, changed: Sequence[Row], consumed: Sequence[str]) -> set[str]:
+        """The orders stand so now; those whose reserved units were consumed.
+
+        One statement, whose parts lock in no promised order: nobody else can have locked a row of these, because
+        whoever touches an order that has a payment, or its units, holds that payment's lock.
+        """
+        if not consumed:
+            await self._session.write((_STAND, changed))
             return set()
-        return {row["order_id"] for row in await self._session.rows(_CONSUME, ids=order_ids)}
+        state = {"state": StockMove.CONSUMED.value, "state_was": _RESERVED}
+        rows = [{"order_id": order_id, **state} for order_id in consumed]
+        return {row["order_id"] for row in await self._session.write_returning(_CONSUME, rows, (_STAND, changed))}
 
     async def _release(self, order_id: str, also_consumed: bool = False) -> bool:
         states = [_RESERVED, StockMove.CONSUMED.value] if also_consumed else [_RESERVED]

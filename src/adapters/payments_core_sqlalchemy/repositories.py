@@ -15,7 +15,7 @@ from payments_core.payment import Payment
 from payments_core.ports import Change, PaymentFilter
 from payments_core_sqlalchemy import tables
 from payments_core_sqlalchemy.finding import TRIED, tried
-from payments_core_sqlalchemy.history import SqlHistory
+from payments_core_sqlalchemy.history import Save, SqlHistory
 from payments_core_sqlalchemy.rows import PaymentRows, Row, changed, event_to_row, from_rows, to_rows
 from payments_core_sqlalchemy.session import Session
 from payments_core_sqlalchemy.statements import Statement, any_of, insert, update_by, upsert
@@ -61,6 +61,7 @@ class SqlPayments:
         self._connection = session.connection
         self._history = history
         self._subscribers = subscribers
+        self._loaded: dict[str, tuple[Payment, PaymentRows]] = {}
 
     async def lock(self, payment_ids: Collection[str]) -> dict[str, Payment]:
         """These payments, locked in the order of their ids until the transaction ends.
@@ -103,10 +104,12 @@ class SqlPayments:
             self._history.remember(payment_id, of_payment[0]["saved_as"], of_payment[0]["chain"])
         refunds = await self._children(_REFUNDS, [row["payment_id"] for row in rows if row["refunds"]])
         cases = await self._children(_CASES, [row["payment_id"] for row in rows if row["cases"]])
-        return {
-            payment_id: from_rows(PaymentRows(row, *tried(pages[payment_id]), refunds[payment_id], cases[payment_id]))
-            for payment_id, row in zip(ids, rows, strict=True)
-        }
+        found = {}
+        for payment_id, row in zip(ids, rows, strict=True):
+            stored = PaymentRows(row, *tried(pages[payment_id]), refunds[payment_id], cases[payment_id])
+            found[payment_id] = from_rows(stored)
+            self._loaded[payment_id] = (found[payment_id], stored)
+        return found
 
     async def _children(
         self, statement: Statement, payment_ids: list[str], by: str = "payment_id"
@@ -122,17 +125,15 @@ class SqlPayments:
 
         Errors: StaleWrite when a version differs; the constraints say it for what versions cannot see.
         """
-        saved = {}
-        before, after = [], []
-        ordered = sorted(changes, key=lambda c: c.after.payment_id)
-        for change in ordered:
+        saved, saves = {}, list[Save]()
+        for change in sorted(changes, key=lambda c: c.after.payment_id):
             stored = evolve(change.after, version=(change.before.version if change.before else 0) + 1)
             saved[stored.payment_id] = stored
-            before.append(to_rows(change.before) if change.before else None)
-            after.append(to_rows(stored))
-        pairs = [*zip(before, after, strict=True)]
-        entries = await self._history.entries([*zip(ordered, before, after, strict=True)])
-        events = [event_to_row(event) for change in changes for event in change.events]
+            before = self._rows_of(change.before) if change.before else None
+            saves.append((change, before, to_rows(stored), [event_to_row(event) for event in change.events]))
+        entries = await self._history.entries(saves)
+        pairs = [(before, after) for _, before, after, _ in saves]
+        events = [row for *_, of_change in saves for row in of_change]
         known = [{**a.payment, "version_was": b.payment["version"]} for b, a in pairs if b]
         new = [a.payment for b, a in pairs if not b]
         updated, *_ = await self._session.write(
@@ -149,6 +150,11 @@ class SqlPayments:
         if updated != len(known):
             raise StaleWrite(f"{len(known) - updated} of {len(known)} payments were changed by somebody else")
         return saved
+
+    def _rows_of(self, payment: Payment) -> PaymentRows:
+        """The rows this payment was read from, or would be."""
+        known = self._loaded.get(payment.payment_id)
+        return known[1] if known is not None and known[0] is payment else to_rows(payment)
 
     def _deliveries(self, events: Iterable[Row]) -> list[Row]:
         return [

@@ -102,13 +102,24 @@ class Session:
         if self._later:
             await self.write()
 
-    async def write_returning(self, write: Write, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-        """These rows of one table, and what its RETURNING gives."""
-        await self.flush()
+    async def write_returning(self, write: Write, rows: Sequence[Mapping[str, Any]], *along: Written) -> list[Row]:
+        """These rows of one table, and what its RETURNING gives; what goes `along` is written in the same statement."""
+        later, self._later = self._later, []
+        parts = [(other, of_other) for other, of_other in (*later, *along) if of_other]
         if self.is_sqlite:
-            values = [value for row in write.tuples(self.dialect, rows) for value in row]
-            return write.read(self.dialect, await self._driver.execute_fetchall(write.text_of_rows(len(rows)), values))
-        return write.read(self.dialect, await self._driver.fetch(write.text_of_document(1), *document(rows)))
+            await self._one_by_one(parts)
+            return write.read(self.dialect, await self._returned(write, write.tuples(self.dialect, rows)))
+        texts, documents = _ctes(parts)
+        text = f"{texts} {write.text_of_document(2 * len(parts) + 1)}"
+        return write.read(self.dialect, await self._driver.fetch(text, *documents, *document(rows)))
+
+    async def _returned(self, write: Write, rows: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
+        """An INSERT takes its rows at once; an UPDATE one after another."""
+        if write.where:
+            text = write.text_of_rows(1)
+            return [record for row in rows for record in await self._driver.execute_fetchall(text, row)]
+        values = [value for row in rows for value in row]
+        return [*await self._driver.execute_fetchall(write.text_of_rows(len(rows)), values)]
 
     async def _one_by_one(self, parts: Sequence[Written]) -> list[int]:
         counts = []
@@ -118,10 +129,16 @@ class Session:
         return counts
 
     async def _together(self, parts: Sequence[Written]) -> list[int]:
-        texts = [f"w{n} AS ({write.text_of_document(2 * n + 1)} RETURNING 1)" for n, (write, _) in enumerate(parts)]
+        texts, documents = _ctes(parts)
         counts = ", ".join(f"(SELECT count(*) FROM w{n})" for n in range(len(parts)))
-        documents = [value for _, rows in parts for value in document(rows)]
-        return [*(await self._driver.fetchrow(f"WITH {', '.join(texts)} SELECT {counts}", *documents))]
+        return [*(await self._driver.fetchrow(f"{texts} SELECT {counts}", *documents))]
+
+
+def _ctes(parts: Sequence[Written]) -> tuple[str, list[Any]]:
+    """Writes that stand before another statement and are one with it, and the values of their parameters."""
+    texts = [f"w{n} AS ({write.text_of_document(2 * n + 1)} RETURNING 1)" for n, (write, _) in enumerate(parts)]
+    documents = [value for _, rows in parts for value in document(rows)]
+    return f"WITH {', '.join(texts)}" if texts else "", documents
 
 
 class Sessions:

@@ -38,7 +38,18 @@ from sqlalchemy.types import TypeEngine
 
 from payments_core_sqlalchemy.tables import Utc
 
-__all__ = ["Compiled", "Row", "Statement", "Write", "any_of", "document", "insert", "update_by", "upsert", "written_out"]
+__all__ = [
+    "Compiled",
+    "Row",
+    "Statement",
+    "Write",
+    "any_of",
+    "document",
+    "insert",
+    "update_by",
+    "upsert",
+    "written_out",
+]
 
 Row = dict[str, Any]
 _Convert = Callable[[Any], Any]
@@ -83,7 +94,7 @@ def _any_of_array(element: any_of, compiler: Any, **options: Any) -> str:  # noq
 
 
 def written_out(word: Enum) -> ColumnElement[str]:
-    """The word as part of the statement, not as a value of it: a plan that is made once may use a partial index then."""
+    """The word as part of the statement, not as a value of it: a plan that is made once uses a partial index."""
     return literal_column(f"'{word.value}'", String)
 
 
@@ -251,10 +262,11 @@ def upsert(table: Table) -> Write:
     return Write(table, _columns(table), conflict=f"ON CONFLICT ({names}) DO UPDATE SET {sets}")
 
 
-def update_by(table: Table, key: Mapping[str, str], sets: Sequence[str]) -> Write:
+def update_by(table: Table, key: Mapping[str, str], sets: Sequence[str], *, returning: tuple[str, ...] = ()) -> Write:
     """These columns of the rows whose key columns equal the values under the names given for them."""
     columns = {name: table.c[name].type for name in sets} | {name: table.c[c].type for c, name in key.items()}
-    return Write(table, tuple(columns.items()), sets=tuple(sets), where=tuple(key.items()))
+    where = tuple(key.items())
+    return Write(table, tuple(columns.items()), sets=tuple(sets), where=where, returning=returning)
 
 
 def _columns(table: Table) -> tuple[tuple[str, TypeEngine[Any]], ...]:

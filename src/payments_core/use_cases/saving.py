@@ -56,8 +56,9 @@ async def save_all(
     Locks keep the global order all the same: the payments were locked when they were loaded.
     Errors: StaleWrite.
     """
-    saved = {item.after.payment_id: Saved(item.after) for item in decided if item.before == item.after}
-    settled = [await _settle_stock(uow, item, now) for item in decided if item.before != item.after]
+    changed = [item for item in decided if item.before != item.after]
+    saved = {item.after.payment_id: Saved(item.after) for item in decided}
+    settled = [await _settle_stock(uow, item, now) for item in changed]
     if late is LatePayment.REOPEN_OR_REFUND:
         settled = [attrs.evolve(item, after=return_late_money(item.after, now)) for item in settled]
     effects = [effect for item in settled if (effect := _order_effect(item.before, item.after))]
