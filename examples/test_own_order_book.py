@@ -1,7 +1,7 @@
 """A shop keeps its orders in its own tables, and proves that payments can rely on them."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import datetime, timedelta
 
@@ -37,6 +37,11 @@ class ShopOrders:
         )
         row = self._database.execute(query, [order_id]).fetchone()
         return None if row is None else order_from(row)
+
+    async def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
+        # SQLite has one writer; on another database this is SELECT … ORDER BY id FOR UPDATE.
+        found = [await self.get(order_id) for order_id in sorted(order_ids)]
+        return {order.order_id: order for order in found if order is not None}
 
     async def claim(self, order_id: str, payment_id: str) -> bool:
         claim = "UPDATE sales SET payment = ? WHERE id = ? AND payment IS NULL AND status = 'pending'"

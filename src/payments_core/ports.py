@@ -408,6 +408,12 @@ class OrderBook(Protocol):
     async def get(self, order_id: str) -> Order | None:
         """The order, or None."""
 
+    async def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
+        """These orders as they are, nobody else's to change until the transaction ends; unknown ones are left out.
+
+        They are locked in the order of their ids, so that two callers never wait for each other.
+        """
+
     async def claim(self, order_id: str, payment_id: str) -> bool:
         """Whether this payment is now the order's; False when the order has another, or is no longer pending."""
 

@@ -76,20 +76,20 @@ async def shop(database_url: str) -> AsyncIterator[Shop]:
 async def test_an_order_changed_at_the_moment_of_the_first_click_is_paid_as_it_was_claimed(
     new_database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The shop's change commits between the click's read and its claim; SQLite has one writer, so only PostgreSQL."""
+    """The shop's change commits between the click's read and its lock; SQLite has one writer, so only PostgreSQL."""
     url = new_database("postgres")
     await migrate_async(url)
     store, other = SqlStore(url), SqlStore(url)
-    shop, claim = Shop(store), SqlOrderBook.claim
+    shop, lock = Shop(store), SqlOrderBook.lock
     await shop.place(fresh())
 
-    async def after_a_change(book: SqlOrderBook, order_id: str, payment_id: str) -> bool:
+    async def after_a_change(book: SqlOrderBook, order_ids: Collection[str]) -> dict[str, Order]:
         async with other.transaction() as uow:
             await uow.orders.place(fresh(units=4))
             await uow.commit()
-        return await claim(book, order_id, payment_id)
+        return await lock(book, order_ids)
 
-    monkeypatch.setattr(SqlOrderBook, "claim", after_a_change)
+    monkeypatch.setattr(SqlOrderBook, "lock", after_a_change)
     try:
         paying = await shop.service.start("o-1", ANYTHING, customer_id="alice", actor="customer:alice")
         async with store.reading() as uow:

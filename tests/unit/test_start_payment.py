@@ -22,6 +22,7 @@ from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.pages import NewPage, page_dead, page_unanswered
 from payments_core.payment import Attempt, AttemptState, CloseReason
 from payments_core.ports import PageOpened, PageRefused, PageReply
+from payments_core.use_cases.start_payment import _Click as Click
 from payments_core_memory import MemoryGateway
 from unit.world import ANYTHING, World
 
@@ -457,7 +458,7 @@ async def test_an_answer_that_outlived_its_lease_does_not_replace_a_newer_token(
     """Found by the simulation: the older token was handed out, and its end was taken for the end of the page."""
     world.order()
     start = world.service.start
-    slow = await start._plan("o-1", ANYTHING, "alice", "alice")
+    slow = await start._plan(Click("o-1", ANYTHING, "alice", "alice"))
     assert isinstance(slow, NewPage)
     world.clock.move(timedelta(seconds=20))
     clicked = await world.click()
@@ -469,7 +470,7 @@ async def test_an_answer_that_outlived_its_lease_does_not_replace_a_newer_token(
 async def test_nothing_is_due_of_a_page_that_ended_while_its_create_was_under_way(world: World) -> None:
     """Found by the simulation: the sweep took it out every half minute, for ever."""
     world.order()
-    plan = await world.service.start._plan("o-1", ANYTHING, "alice", "alice")
+    plan = await world.service.start._plan(Click("o-1", ANYTHING, "alice", "alice"))
     assert isinstance(plan, NewPage)
     now = world.clock.now()
     for lease in (plan.attempt.lease_until, None):

@@ -1,6 +1,6 @@
 """The order book in memory: orders, reservations, stock."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import attrs
@@ -28,6 +28,10 @@ class MemoryOrders:
     async def get(self, order_id: str) -> Order | None:
         """The order, or None."""
         return self.orders.get(order_id)
+
+    async def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
+        """These orders; one transaction runs at a time, so nobody else changes them."""
+        return {order_id: self.orders[order_id] for order_id in sorted(order_ids) if order_id in self.orders}
 
     async def claim(self, order_id: str, payment_id: str) -> bool:
         """Whether this payment is now the order's."""

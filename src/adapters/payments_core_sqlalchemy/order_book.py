@@ -4,9 +4,10 @@ Locks are taken in one order: orders by id, then skus by name.
 Being paid touches the order's own reservation rows only; `stock.available` moves when units are reserved or released.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
+import attrs
 from sqlalchemy import String, bindparam, func, select, update
 
 from payments_core.errors import Conflict, InvalidInput, StaleWrite
@@ -15,7 +16,7 @@ from payments_core.ports import OrderEffect, Placed
 from payments_core_sqlalchemy.repositories import insert_into
 from payments_core_sqlalchemy.rows import Row, order_from_row, order_to_row
 from payments_core_sqlalchemy.session import Session
-from payments_core_sqlalchemy.statements import Statement, update_by, written_out
+from payments_core_sqlalchemy.statements import Statement, any_of, update_by, written_out
 from payments_core_sqlalchemy.tables import orders, reservations, stock
 
 __all__ = ["SqlOrderBook"]
@@ -23,16 +24,10 @@ __all__ = ["SqlOrderBook"]
 _PENDING, _RESERVED = OrderStatus.PENDING.value, StockMove.RESERVED.value
 _BY_ID = select(orders).where(orders.c.order_id == bindparam("order_id", type_=String()))
 _FIND, _LOCK = Statement(_BY_ID), Statement(_BY_ID.with_for_update())
-_CLAIM = Statement(
-    update(orders)
-    .where(
-        orders.c.order_id == bindparam("this_order", type_=String()),
-        orders.c.payment_id.is_(None),
-        orders.c.status == _PENDING,
-    )
-    .values(payment_id=bindparam("this_payment", type_=String()))
-    .returning(orders.c.order_id)
+_LOCK_ALL = Statement(
+    select(orders).where(any_of(orders.c.order_id, "ids")).order_by(orders.c.order_id).with_for_update()
 )
+_CLAIM = update_by(orders, {"order_id": "order_id"}, ["payment_id"])
 _STAND = update_by(orders, {"order_id": "order_id"}, ["status", "expired"])
 _CONSUME = update_by(reservations, {"order_id": "order_id", "state": "state_was"}, ["state"], returning=("order_id",))
 
@@ -43,18 +38,35 @@ class SqlOrderBook:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._connection = session.connection
+        self._locked: dict[str, Order] = {}
+        self._claimed: set[str] = set()
 
     # ── what payments need ────────────────────────────────────────────────────────────────────────────────────────
     async def get(self, order_id: str) -> Order | None:
         """The order, or None."""
         return await self._find(order_id, lock=False)
 
+    async def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
+        """These orders, locked in the order of their ids until the transaction ends."""
+        rows = await self._session.rows(_LOCK_ALL, ids=sorted(order_ids)) if order_ids else []
+        locked = {row["order_id"]: order_from_row(row) for row in rows}
+        self._locked |= locked
+        return locked
+
     async def claim(self, order_id: str, payment_id: str) -> bool:
-        """Whether this payment is now the order's."""
-        return bool(await self._session.rows(_CLAIM, this_order=order_id, this_payment=payment_id))
+        """Whether this payment is now the order's; written with the payment."""
+        order = self._locked.get(order_id) or (await self.lock([order_id])).get(order_id)
+        if order is None or order.payment_id is not None or order.status is not OrderStatus.PENDING:
+            return False
+        self._session.write_later(_CLAIM, [{"order_id": order_id, "payment_id": payment_id}])
+        self._locked[order_id] = attrs.evolve(order, payment_id=payment_id)
+        self._claimed.add(order_id)
+        return True
 
     async def apply(self, effects: Sequence[OrderEffect]) -> dict[str, StockMove]:
         """The orders with their new status; the stock moves that really happened, by order id."""
+        if not self._claimed.isdisjoint(effect.order_id for effect in effects):
+            await self._session.flush()  # one statement does not write a row twice
         changed = [{"order_id": e.order_id, "status": e.status.value, "expired": e.expired} for e in effects]
         consumed = [effect.order_id for effect in effects if effect.stock is StockMove.CONSUMED]
         moved = dict.fromkeys(await self._stand(changed, consumed), StockMove.CONSUMED)

@@ -1,6 +1,6 @@
 """What every order book must do, whatever it is made of: the `OrderBook` port, and nothing of how orders come to be.
 
-A shop that keeps its own orders writes `get`, `claim`, `apply` and `reserve_again`, and proves them here.
+A shop that keeps its own orders writes `get`, `lock`, `claim`, `apply` and `reserve_again`, and proves them here.
 How its orders are made and where its units lie the port does not say, so the test module says it, as a `Shopkeeper`.
 
     class TestMyOrderBook(OrderBookContract, StockContract):
@@ -77,6 +77,20 @@ class OrderBookContract:
         """A link with somebody's typing error is answered 404, and is no crash."""
         async with shop.transaction() as book:
             assert await book.get("nobody-placed-this") is None
+
+    async def test_orders_are_locked_together_as_they_are(self, shop: Shopkeeper) -> None:
+        """Clicks that arrive together are taken together."""
+        ids = [await shop.place(units=1, left=3, at=NOW) for _ in range(2)]
+        async with shop.transaction() as book:
+            locked = await book.lock([*reversed(ids), "nobody-placed-this"])
+            assert await book.claim(ids[0], FIRST)
+        assert [*locked] == sorted(ids)
+        assert {order.payment_id for order in locked.values()} == {None}
+        async with shop.transaction() as book:
+            again = await book.lock(ids)
+            assert not await book.claim(ids[0], SECOND)
+            assert await book.claim(ids[1], SECOND)
+        assert {order_id: order.payment_id for order_id, order in again.items()} == {ids[0]: FIRST, ids[1]: None}
 
     async def test_an_order_is_claimed_by_one_payment(self, shop: Shopkeeper) -> None:
         """Two payments of one order are two pages, and a buyer who pays twice."""

@@ -18,7 +18,7 @@ from payments_core.observations import Observation
 from payments_core.payment import Attempt, Payment
 from payments_core.ports import Gateway, Kept, UnitOfWork
 from payments_core.states import ENDED, ChargeState, Signal
-from payments_core.use_cases.saving import Decided, Desk, again_if_stale, save_all
+from payments_core.use_cases.saving import Decided, Desk, again_if_stale, save_all, together_or_each
 from payments_core.use_cases.together import Together
 
 __all__ = ["AskGateway"]
@@ -125,13 +125,8 @@ class AskGateway:
         return await self._together(_Answered(payment_id, reading, then))
 
     async def _apply_all(self, answered: Sequence[_Answered]) -> list[Payment | Exception | None]:
-        """What became of each answer: one transaction for all; when it fails, each is tried once by itself."""
-        try:
-            return await again_if_stale(lambda: self._apply_together(answered), self.desk.clock)
-        except StorageError as error:
-            if len(answered) == 1:
-                return [error]
-        return [(await self._apply_all([one]))[0] for one in answered]
+        """What became of each answer."""
+        return [*await together_or_each(self._apply_together, answered, self.desk.clock)]
 
     async def _apply_together(self, answered: Sequence[_Answered]) -> list[Payment | Exception | None]:
         """Locks keep the global order: the hints first, then their payments."""

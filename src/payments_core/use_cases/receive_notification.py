@@ -16,7 +16,7 @@ import attrs
 from payments_core.charges import attempt_of
 from payments_core.commands import AskCharge, Command
 from payments_core.decide import HintDecision, Verdict, decide_hint
-from payments_core.errors import MalformedNotification, NotFound, StorageError, StorageUnavailable
+from payments_core.errors import MalformedNotification, NotFound, StorageError
 from payments_core.evolving import evolve
 from payments_core.identity import read_provider_order_id
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
@@ -35,7 +35,7 @@ from payments_core.ports import (
     Store,
     UnitOfWork,
 )
-from payments_core.use_cases.saving import Decided, again_if_stale, save_all
+from payments_core.use_cases.saving import Decided, save_all, together_or_each
 
 __all__ = ["Accepted", "ReceiveNotification", "payment_id_of"]
 
@@ -100,19 +100,8 @@ class ReceiveNotification:
         )
 
     async def accept(self, batch: Sequence[Notification]) -> list[Accepted | StorageError]:
-        """What became of each delivery, in the order given; a StorageError means: not stored, send it again.
-
-        One bad item never takes its neighbours: when a statement fails, each is tried once by itself. While the store
-        is away, or was lost during the commit, there is nothing to try: all of them are sent again.
-        """
-        try:
-            return [*await again_if_stale(lambda: self._accept_together(batch), self.clock)]
-        except StorageUnavailable as error:
-            return [error] * len(batch)
-        except StorageError as error:
-            if len(batch) == 1:
-                return [error]
-        return [(await self.accept([notification]))[0] for notification in batch]
+        """What became of each delivery, in the order given; a StorageError means: not stored, send it again."""
+        return await together_or_each(self._accept_together, batch, self.clock)
 
     async def _accept_together(self, batch: Sequence[Notification]) -> list[Accepted]:
         now = self.clock.now()

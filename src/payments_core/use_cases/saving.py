@@ -8,7 +8,7 @@ import attrs
 
 from payments_core.commands import Command, commands_between
 from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, review_late
-from payments_core.errors import StaleWrite
+from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
 from payments_core.limits import STALE_PAUSE, STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
@@ -18,10 +18,13 @@ from payments_core.ports import Change, Clock, Errands, OrderEffect, Store, Unit
 from payments_core.returns import return_late_money
 from payments_core.states import CaseKind
 from payments_core.status import order_status
+from payments_core.use_cases.together import Together
 
-__all__ = ["Decided", "Desk", "Saved", "again_if_stale", "save_all"]
+__all__ = ["Decided", "Desk", "Saved", "again_if_stale", "save_all", "together_or_each"]
 
 Result = TypeVar("Result")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @attrs.frozen
@@ -129,14 +132,48 @@ async def again_if_stale(work: Callable[[], Awaitable[Result]], clock: Clock) ->
     return await work()
 
 
+async def together_or_each(
+    work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], items: Sequence[Item], clock: Clock
+) -> list[Answer | StorageError]:
+    """What became of each item, in one transaction for all; a StorageError means that nothing did.
+
+    One bad item never takes its neighbours: when a statement fails, each is tried once by itself. While the store is
+    away, or was lost during the commit, there is nothing to try: all of them are told.
+    """
+    try:
+        return [*await again_if_stale(lambda: work(items), clock)]
+    except StorageUnavailable as error:
+        return [error] * len(items)
+    except StorageError as error:
+        if len(items) == 1:
+            return [error]
+    return [(await together_or_each(work, [item], clock))[0] for item in items]
+
+
+@attrs.frozen
+class _Change:
+    """A plain decision about one payment, and whose it is."""
+
+    payment_id: str
+    decide: Callable[[Payment], Payment]
+    actor: str
+
+
 @attrs.frozen
 class Desk:
-    """Where one payment is taken out, changed and put back: lock, decide, save, commit, then the errands."""
+    """Where payments are taken out, changed and put back: lock, decide, save, commit, then the errands.
+
+    Decisions that come while another is committed are saved together.
+    """
 
     store: Store
     clock: Clock
     errands: Errands
     late: LatePayment
+    _together: Together[_Change, Payment | None] = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_together", Together(self._change_all))
 
     async def look(self, payment_id: str) -> Payment | None:
         """The payment as it is, without a lock."""
@@ -145,20 +182,48 @@ class Desk:
 
     async def change(self, payment_id: str, decide: Callable[[Payment], Payment], *, actor: str) -> Payment | None:
         """The payment after a plain decision, saved; None when there is no such payment."""
-        return await again_if_stale(lambda: self._change(payment_id, decide, actor), self.clock)
+        return await self._together(_Change(payment_id, decide, actor))
 
-    async def _change(self, payment_id: str, decide: Callable[[Payment], Payment], actor: str) -> Payment | None:
+    async def _change_all(self, changes: Sequence[_Change]) -> list[Payment | Exception | None]:
+        """What became of each change; those of one payment are saves of their own, because each has its actor."""
+        answers: dict[int, Payment | Exception | None] = {}
+        left = [*enumerate(changes)]
+        while left:
+            first: dict[str, int] = {}
+            for position, change in left:
+                first.setdefault(change.payment_id, position)
+            now = [(position, change) for position, change in left if first[change.payment_id] == position]
+            done = await together_or_each(self._change_together, [change for _, change in now], self.clock)
+            answers.update(zip((position for position, _ in now), done, strict=True))
+            left = [item for item in left if item not in now]
+        return [answers[position] for position in range(len(changes))]
+
+    async def _change_together(self, changes: Sequence[_Change]) -> list[Payment | Exception | None]:
         async with self.store.transaction() as uow:
-            before = (await uow.payments.lock([payment_id])).get(payment_id)
-            if before is None:
-                return None
-            return await self.put_back(uow, Decided(before, decide(before)), actor=actor)
+            before = await uow.payments.lock([change.payment_id for change in changes])
+            decided, failed = list[Decided](), dict[str, Exception]()
+            for change in changes:
+                payment = before.get(change.payment_id)
+                if payment is None:
+                    continue
+                try:
+                    decided.append(Decided(payment, change.decide(payment), actor=change.actor))
+                except Exception as error:  # noqa: BLE001 - a refusal or a bug is told its asker, not its neighbours
+                    failed[change.payment_id] = error
+            saved = await self.save(uow, decided)
+        answers: dict[str, Payment | Exception] = {key: item.payment for key, item in saved.items()}
+        answers.update(failed)
+        return [answers.get(change.payment_id) for change in changes]
 
     async def put_back(self, uow: UnitOfWork, decided: Decided, *, actor: str) -> Payment:
         """The decided payment saved and committed, its errands handed over."""
-        everything = await save_all(uow, [decided], now=self.clock.now(), actor=actor, late=self.late)
-        saved = everything[decided.after.payment_id]
+        saved = await self.save(uow, [attrs.evolve(decided, actor=actor)])
+        return saved[decided.after.payment_id].payment
+
+    async def save(self, uow: UnitOfWork, decided: Sequence[Decided]) -> dict[str, Saved]:
+        """What was decided saved and committed, its errands handed over; by payment id."""
+        saved = await save_all(uow, decided, now=self.clock.now(), actor="core", late=self.late)
         await uow.commit()
-        if saved.commands:
-            self.errands(saved.commands)
-        return saved.payment
+        if commands := [command for item in saved.values() for command in item.commands]:
+            self.errands(commands)
+        return saved

@@ -6,7 +6,7 @@ for the lease to end; then the next click, or the sweep, sends the same request 
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -24,7 +24,7 @@ from payments_core.errors import (
 )
 from payments_core.facts import Fact, stock_fact
 from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN
-from payments_core.orders import Order, OrderStatus, StockMove
+from payments_core.orders import Order, StockMove
 from payments_core.pages import (
     Await,
     NewPage,
@@ -45,9 +45,10 @@ from payments_core.pages import (
 )
 from payments_core.payment import Attempt, AttemptState, Payment
 from payments_core.policy import Policy
-from payments_core.ports import Gateway, Ids, PageOpened, PageRefused, PageReply, PageTaken, UnitOfWork
+from payments_core.ports import Gateway, Ids, PageOpened, PageRefused, PageReply, PageTaken
 from payments_core.use_cases.close import ClosePages
-from payments_core.use_cases.saving import Decided, Desk
+from payments_core.use_cases.saving import Decided, Desk, together_or_each
+from payments_core.use_cases.together import Together
 
 __all__ = ["Paying", "StartPayment"]
 
@@ -67,6 +68,25 @@ class Paying:
 
 
 @attrs.frozen
+class _Click:
+    """One wish to pay an order; `customer_id` is None when the shop itself asks."""
+
+    order_id: str
+    wish: PageWish
+    customer_id: str | None
+    actor: str
+
+    def reaches(self, customer_id: str) -> bool:
+        """Whether an order of this customer is the caller's to pay."""
+        return self.customer_id in (None, customer_id)
+
+
+def _no_order(click: _Click) -> NotFound:
+    """Also for another customer's: nobody learns that it exists."""
+    return NotFound(f"no order {click.order_id}", code="order_not_found")
+
+
+@attrs.frozen
 class StartPayment:
     """Opens, or finds, the one payable page of an order."""
 
@@ -76,6 +96,10 @@ class StartPayment:
     policy: Policy
     closing: ClosePages
     _running: dict[tuple[str, str | None, PageWish], "asyncio.Task[Paying]"] = attrs.field(factory=dict, init=False)
+    _first_clicks: Together[_Click, PayPlan] = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_first_clicks", Together(self._plan_first))
 
     async def __call__(self, order_id: str, wish: PageWish, *, customer_id: str | None, actor: str) -> Paying:
         """The page of this order; `customer_id` is None when the shop itself asks.
@@ -89,7 +113,7 @@ class StartPayment:
         running = self._running.get(key)
         if running is not None:
             return attrs.evolve(await asyncio.shield(running), created=False)
-        task = asyncio.create_task(self._pay(order_id, wish, customer_id, actor))
+        task = asyncio.create_task(self._pay(_Click(order_id, wish, customer_id, actor)))
         self._running[key] = task
         task.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(task)
@@ -99,12 +123,12 @@ class StartPayment:
         if not done.cancelled():
             done.exception()  # every caller may be gone; then nobody else looks at it
 
-    async def _pay(self, order_id: str, wish: PageWish, customer_id: str | None, actor: str) -> Paying:
-        patience = self._gateway(wish.provider).traits.timeout + OPENING_GRACE
+    async def _pay(self, click: _Click) -> Paying:
+        patience = self._gateway(click.wish.provider).traits.timeout + OPENING_GRACE
         give_up_at, pause, races = self.desk.clock.now() + patience, _WAIT_FIRST_S, 0
         while True:
             try:
-                plan = await self._plan(order_id, wish, customer_id, actor)
+                plan = await self._plan(click)
             except StaleWrite:
                 races += 1
                 if races > _RACES_MAX:
@@ -122,7 +146,7 @@ class StartPayment:
                     await self._close_first(payment, attempt)
                 case NewPage(payment, attempt) | SendAgain(payment, attempt):
                     paying = await self._send(payment, attempt)
-                    if paying.attempt.state is AttemptState.OPEN and wish.fits(paying.attempt):
+                    if paying.attempt.state is AttemptState.OPEN and click.wish.fits(paying.attempt):
                         return paying
 
     async def finish(self, payment_id: str, number: int) -> Payment | None:
@@ -146,40 +170,74 @@ class StartPayment:
         return page.state is AttemptState.OPENING and not in_flight and page.ends_at - now >= PAGE_LEFT_MIN
 
     # ── transaction 1: the intent ─────────────────────────────────────────────────────────────────────────────────
-    async def _plan(self, order_id: str, wish: PageWish, customer_id: str | None, actor: str) -> PayPlan:
-        found = await self.desk.store.find(order_id)
-        if found is None or customer_id not in (None, found.customer_id):
-            raise NotFound(f"no order {order_id}", code="order_not_found")
-        if found.payment is not None:
-            plan = self._planned(found.payment, wish, self.desk.clock.now())
-            if isinstance(plan, SamePage | Await):
-                return plan
+    async def _plan(self, click: _Click) -> PayPlan:
+        found = await self.desk.store.find(click.order_id)
+        if found is None or not click.reaches(found.customer_id):
+            raise _no_order(click)
+        if found.payment is None:
+            return await self._first_clicks(click)
+        plan = self._planned(found.payment, click.wish, self.desk.clock.now())
+        return plan if isinstance(plan, SamePage | Await) else await self._plan_again(click, found.payment.payment_id)
+
+    async def _plan_first(self, clicks: Sequence[_Click]) -> list[PayPlan | Exception]:
+        """What to do for each click on an order without a payment; those that come together are one transaction."""
+        return [*await together_or_each(self._plan_together, clicks, self.desk.clock)]
+
+    async def _plan_together(self, clicks: Sequence[_Click]) -> list[PayPlan | Exception]:
+        """Orders are planned for as they are once they are locked: the shop may have been changing them."""
+        plans, decided = list[NewPage | Exception](), list[Decided]()
         async with self.desk.store.transaction() as uow:
-            is_ours = found.payment is None and await uow.orders.claim(order_id, self.ids.payment_id())
-            order = await self._order(uow, order_id, customer_id)
-            before = None if is_ours else await self._locked(uow, order)
-            plan = self._planned_first(order, before, wish)
+            orders = await uow.orders.lock({click.order_id for click in clicks})
+            for click in clicks:
+                try:
+                    plan, also = self._new_payment(orders.get(click.order_id), click)
+                except Exception as error:  # noqa: BLE001 - a refusal or a bug is told its click, not its neighbours
+                    plans.append(error)
+                    continue
+                if await uow.orders.claim(click.order_id, plan.payment.payment_id):
+                    decided.append(Decided(None, plan.payment, also, actor=click.actor))
+                    plans.append(plan)
+                else:
+                    plans.append(StaleWrite(f"order {click.order_id} was claimed by another click"))
+            saved = await self.desk.save(uow, decided)
+        return [
+            plan if isinstance(plan, Exception) else attrs.evolve(plan, payment=saved[plan.payment.payment_id].payment)
+            for plan in plans
+        ]
+
+    def _new_payment(self, order: Order | None, click: _Click) -> tuple[NewPage, tuple[Fact, ...]]:
+        """The first page of an order, and what its payment does not show.
+
+        Errors: NotFound; StaleWrite when it has a payment by now; Conflict when it is over.
+        """
+        if order is None or not click.reaches(order.customer.id):
+            raise _no_order(click)
+        if order.payment_id is not None:
+            raise StaleWrite(f"order {click.order_id} was claimed by another click")
+        now = self.desk.clock.now()
+        plan = self._planned(new_payment(order, self.ids.payment_id(), now), click.wish, now)
+        assert isinstance(plan, NewPage)
+        also = (stock_fact(StockMove.RESERVED),) if order.tracked_units() else ()
+        return self._with_request(plan, order), also
+
+    async def _plan_again(self, click: _Click, payment_id: str) -> PayPlan:
+        async with self.desk.store.transaction() as uow:
+            order = await uow.orders.get(click.order_id)
+            before = (await uow.payments.lock([payment_id])).get(payment_id)
+            if order is None or before is None:
+                raise _no_order(click)
+            plan = self._planned(before, click.wish, self.desk.clock.now())
             if isinstance(plan, SamePage | Await):
                 return plan
-            return await self._store_intent(uow, order, before, plan, actor)
-
-    async def _order(self, uow: UnitOfWork, order_id: str, customer_id: str | None) -> Order:
-        """The order, read after the claim has locked it: the shop may be changing it."""
-        order = await uow.orders.get(order_id)
-        if order is None or customer_id not in (None, order.customer.id):
-            raise NotFound(f"no order {order_id}", code="order_not_found")
-        return order
-
-    async def _locked(self, uow: UnitOfWork, order: Order) -> Payment | None:
-        if order.payment_id is None:
-            if order.status is OrderStatus.PENDING:
-                raise StaleWrite(f"order {order.order_id} could not be claimed, and is free again")
-            return None
-        return (await uow.payments.lock([order.payment_id])).get(order.payment_id)
-
-    def _planned_first(self, order: Order, before: Payment | None, wish: PageWish) -> PayPlan:
-        now = self.desk.clock.now()
-        return self._planned(before or new_payment(order, order.payment_id or "", now), wish, now)
+            also: tuple[Fact, ...] = ()
+            if isinstance(plan, NewPage):
+                plan = self._with_request(plan, order)
+                if lost_its_stock(before):
+                    if not await uow.orders.reserve_again(order.order_id, plan.payment.reserved_at):
+                        raise Conflict("its stock was released and cannot be had any more", code="out_of_stock")
+                    also = (stock_fact(StockMove.RESERVED),)
+            stored = await self.desk.put_back(uow, Decided(before, plan.payment, also), actor=click.actor)
+        return attrs.evolve(plan, payment=stored)
 
     def _planned(self, payment: Payment, wish: PageWish, now: datetime) -> PayPlan:
         if lost_its_stock(payment):
@@ -188,22 +246,11 @@ class StartPayment:
         gateway = self._gateway(page.provider if page else wish.provider)
         return plan_pay(payment, wish, gateway.traits, self.policy, now)
 
-    async def _store_intent(
-        self, uow: UnitOfWork, order: Order, before: Payment | None, plan: SendAgain | ReplacePage | NewPage, actor: str
-    ) -> PayPlan:
-        also: tuple[Fact, ...] = ()
-        payment, attempt = plan.payment, plan.attempt
-        if isinstance(plan, NewPage):
-            attempt = attrs.evolve(attempt, request=self._gateway(attempt.provider).page_request(order, attempt))
-            payment = payment.with_attempt(attempt)
-            if before is not None and lost_its_stock(before):
-                if not await uow.orders.reserve_again(order.order_id, payment.reserved_at):
-                    raise Conflict("its stock was released and cannot be had any more", code="out_of_stock")
-                also = (stock_fact(StockMove.RESERVED),)
-        if before is None:
-            also = (stock_fact(StockMove.RESERVED),) if order.tracked_units() else ()
-        stored = await self.desk.put_back(uow, Decided(before, payment, also), actor=actor)
-        return attrs.evolve(plan, payment=stored, attempt=attempt)
+    def _with_request(self, plan: NewPage, order: Order) -> NewPage:
+        """The plan with the exact request in its attempt: whoever sends it again sends the same."""
+        attempt = plan.attempt
+        attempt = attrs.evolve(attempt, request=self._gateway(attempt.provider).page_request(order, attempt))
+        return attrs.evolve(plan, payment=plan.payment.with_attempt(attempt), attempt=attempt)
 
     # ── the call, and transaction 2: the answer ───────────────────────────────────────────────────────────────────
     async def _send(self, payment: Payment, attempt: Attempt) -> Paying:

@@ -33,6 +33,7 @@ from payments_core.payment import Payment
 from payments_core.ports import Kept, Notification
 from payments_core.states import ENDED
 from payments_core.testing.histories import PARTS, STEPS, Step
+from payments_core.use_cases.start_payment import _Click as Click
 from payments_core_memory import MemoryStore
 from payments_core_memory.gateway import Transaction
 from payments_core_memory.orders import MemoryOrders
@@ -156,7 +157,7 @@ def shop_with_a_try(confirm: Confirm, traits: GatewayTraits | None = None) -> tu
     traits = attrs.evolve(traits or GatewayTraits(), confirm=confirm, status_lag=timedelta(seconds=60))
     world = World(traits=traits, policy=Policy(expiry=timedelta(hours=72), poll=timedelta(days=2)))
     world.order()
-    drive(world.service.start._pay("o-1", ANYTHING, "alice", "alice"))
+    drive(world.service.start._pay(Click("o-1", ANYTHING, "alice", "alice")))
     assert world.payment.amount.amount_minor == AMOUNT_MINOR
     return world, world.gateway.buyer_tries(world.payment.attempt(1).token or "", Signal.PENDING)
 

@@ -380,6 +380,12 @@ class _UnitOrders(MemoryOrders):
         await self.unit.statement("orders.get")
         return await super().get(order_id)
 
+    async def lock(self, order_ids: Collection[str]) -> dict[str, Order]:
+        await self.unit.statement("orders.lock")
+        for order_id in sorted(order_ids):
+            await self._lock(order_id, stock=False)
+        return await super().lock(order_ids)
+
     async def claim(self, order_id: str, payment_id: str) -> bool:
         await self.unit.statement("orders.claim")
         await self._lock(order_id, stock=False)
