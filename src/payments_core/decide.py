@@ -342,7 +342,7 @@ def _is_the_recheck(charge: Charge, reading: Reading) -> bool:
 
 def _not_due(charge: Charge) -> Charge:
     # What we asked to capture stays: the amount of later messages is compared with it.
-    return evolve(charge, due=None, asked_by=None, check_at=None, recheck_after=None, checks=0)
+    return evolve(charge, due=None, asked_by=None, asked_at=None, check_at=None, recheck_after=None, checks=0)
 
 
 def _ask_again_if_it_differs(payment: Payment, charge: Charge, heard: _Heard, rule: ReadingRule) -> Payment:

@@ -11,11 +11,12 @@ import attrs
 from payments_core.consequences import STOCK_RELEASED, follow, open_case, reopen
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
-from payments_core.limits import LEASE, UNKNOWN_SCHEDULE
+from payments_core.limits import LEASE
 from payments_core.money import Money
 from payments_core.payment import MISMATCHES, Case, CaseDecision, Charge, ChargeDue, Payment, Refund, RefundState
 from payments_core.returns import begin_return
 from payments_core.states import CaseKind, ChargeState
+from payments_core.unknown import is_overdue, next_look
 
 __all__ = [
     "WISHES",
@@ -80,7 +81,14 @@ def _wish(
     if charge.cancel_asked or charge.due in WISHES:
         raise Conflict("something else was asked of this charge already", code="under_way", retryable=True)
     wished = attrs.evolve(
-        charge, due=due, capture_minor=capture_minor, asked_by=by, check_at=now + LEASE, recheck_after=None, checks=0
+        charge,
+        due=due,
+        capture_minor=capture_minor,
+        asked_by=by,
+        asked_at=now,
+        check_at=now + LEASE,
+        recheck_after=None,
+        checks=0,
     )
     return payment.with_charge(wished), wished
 
@@ -96,18 +104,18 @@ def wish_refused(payment: Payment, transaction_id: str) -> Payment:
     if charge is None or charge.due not in WISHES:
         return payment
     return payment.with_charge(
-        attrs.evolve(charge, due=None, capture_minor=None, asked_by=None, check_at=None, checks=0)
+        attrs.evolve(charge, due=None, capture_minor=None, asked_by=None, asked_at=None, check_at=None, checks=0)
     )
 
 
 def wish_unanswered(payment: Payment, transaction_id: str, now: datetime) -> Payment:
-    """The payment with the outcome unknown: asked about again, later each time, and a case after the last step."""
+    """The payment with the outcome unknown: asked about later each time, and a case when the schedule is over."""
     charge = payment.charge(transaction_id)
     if charge is None or charge.due not in WISHES or wish_done(charge):
         return payment
-    pause = UNKNOWN_SCHEDULE[min(charge.checks, len(UNKNOWN_SCHEDULE) - 1)]
-    payment = payment.with_charge(attrs.evolve(charge, check_at=now + pause, checks=charge.checks + 1))
-    if charge.checks < len(UNKNOWN_SCHEDULE):
+    asked_at = charge.asked_at or now
+    payment = payment.with_charge(attrs.evolve(charge, check_at=next_look(asked_at, now), checks=charge.checks + 1))
+    if not is_overdue(asked_at, now):
         return payment
     evidence = {"asked": charge.due.value, "by": charge.asked_by or ""}
     return open_case(payment, CaseKind.OUTCOME_UNKNOWN, transaction_id, now, evidence)

@@ -220,6 +220,7 @@ class Charge:
     """How much of the held money we asked for; stored before it was sent."""
     asked_by: str | None = None
     """Who asked for what is due."""
+    asked_at: datetime | None = None
     check_at: datetime | None = None
     checks: int = 0
 

@@ -14,12 +14,13 @@ from payments_core.consequences import follow, open_case
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.evolving import evolve
 from payments_core.identity import refund_key
-from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, UNKNOWN_SCHEDULE
+from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews, RefundReport
 from payments_core.payment import Case, CaseDecision, Charge, Payment, Refund, RefundState
 from payments_core.policy import GatewayTraits
 from payments_core.states import CaseKind, ChargeState
+from payments_core.unknown import is_overdue, next_look
 
 __all__ = [
     "UNDER_WAY",
@@ -153,14 +154,14 @@ def refund_sent(payment: Payment, key: str, now: datetime) -> Payment:
 def refund_unanswered(payment: Payment, key: str, now: datetime) -> Payment:
     """The payment with the outcome of this refund unknown: it is asked about, and sent again under the same key.
 
-    After the last step of the schedule it is a case, still unknown, and looked at now and then.
+    When the schedule is over it is a case, still unknown, and looked at now and then.
     """
     refund = payment.refund(key)
     if refund is None or refund.state not in UNDER_WAY:
         return payment
     state = RefundState.SENT if refund.state is RefundState.SENT and refund.checks == 0 else RefundState.UNKNOWN
     payment = _with_next_check(payment, key, state, now)
-    if refund.checks < len(UNKNOWN_SCHEDULE):
+    if not is_overdue(refund.at, now):
         return payment
     evidence = {"refund": key, "amount": str(refund.amount)}
     return open_case(payment, CaseKind.OUTCOME_UNKNOWN, refund.transaction_id, now, evidence)
@@ -170,8 +171,7 @@ def _with_next_check(payment: Payment, key: str, state: RefundState, now: dateti
     refund = payment.refund(key)
     if refund is None or refund.state not in UNDER_WAY:
         return payment
-    pause = UNKNOWN_SCHEDULE[min(refund.checks, len(UNKNOWN_SCHEDULE) - 1)]
-    check_at = now + pause if now < refund.at + REFUND_ASKED_FOR else None
+    check_at = next_look(refund.at, now) if now < refund.at + REFUND_ASKED_FOR else None
     return payment.with_refund(attrs.evolve(refund, state=state, check_at=check_at, checks=refund.checks + 1))
 
 

@@ -1,6 +1,7 @@
 """Kills processes with `kill -9` while orders are paid, and starts them again as a supervisor would."""
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from chaos.system import Process, System
 
 _RESTART_MAX_S = 0.5
 """A supervisor needs a moment; sometimes none."""
+_GONE_S = 10.0
 
 
 @attrs.define
@@ -56,6 +58,14 @@ class Progress:
         return time.monotonic() < self.until
 
 
+def _is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @attrs.define
 class Nemesis:
     """Makes the plan's kills, one after the other, at moments drawn from the seed."""
@@ -89,14 +99,19 @@ class Nemesis:
         return [process for process in of_kind if process.pid] or await self._running(kind)
 
     def _process(self, process: Process, pause_s: float) -> None:
+        killed = process.pid
         self.system.kill(process)
         process.pid = 0
-        task = asyncio.create_task(self._again(process, pause_s))
+        task = asyncio.create_task(self._again(process, killed, pause_s))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
 
-    async def _again(self, process: Process, pause_s: float) -> None:
+    async def _again(self, process: Process, killed: int, pause_s: float) -> None:
+        """It begins when the killed one is gone, as under any supervisor: a dying server still holds its port."""
         await asyncio.sleep(pause_s)
+        async with asyncio.timeout(_GONE_S):
+            while _is_there(killed):  # noqa: ASYNC110 - it is another process that ends
+                await asyncio.sleep(0.01)
         self.system.start(process)
 
     async def _database(self, pause_s: float) -> None:

@@ -90,7 +90,8 @@ class System:
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            self.died_alone.append(f"{process.kind} {process.pid}: see {self.log_of(process).name}")
+            said = self.log_of(process).read_text(errors="replace").splitlines()[-1:]
+            self.died_alone.append(f"{process.kind} {process.pid}, whose log ends: {' '.join(said)}")
 
     async def ready(self) -> None:
         """Every API process answers, its database too."""

@@ -8,6 +8,7 @@ from payments_core import ErrandList, PageWish, Payment, PaymentService, Signal
 from payments_core.ports import Notification, Subscriber
 from payments_core.system import SystemIds
 from payments_core.testing.samples import order
+from payments_core.use_cases.start_payment import Paying
 from payments_core_memory import ManualClock, MemoryGateway
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.outbox import SqlOutbox
@@ -44,13 +45,21 @@ class SqlShop:
 
     async def opened(self, order_id: str = "o-1", *, units: int = 1) -> tuple[str, str]:
         """The payment id and the token of the page of a new order."""
+        await self.place(order_id, units=units)
+        paying = await self.click(order_id)
+        return paying.payment.payment_id, str(paying.attempt.token)
+
+    async def place(self, order_id: str, *, units: int = 1) -> None:
+        """A new order, and books enough for many."""
         now = self.clock.now()
         async with self.store.transaction() as uow:
             await uow.orders.put_stock("book", 1_000)
             await uow.orders.place(order(order_id, units=units, reserved_at=now, expires_at=now + timedelta(hours=24)))
             await uow.commit()
-        paying = await self.service.start(order_id, ANYTHING, customer_id="alice", actor="customer:alice")
-        return paying.payment.payment_id, str(paying.attempt.token)
+
+    async def click(self, order_id: str) -> Paying:
+        """What its customer's click on "Pay" comes to."""
+        return await self.service.start(order_id, ANYTHING, customer_id="alice", actor="customer:alice")
 
     async def paid(self, order_id: str = "o-1", *, units: int = 1) -> str:
         """The payment id of a new order that is paid and settled."""

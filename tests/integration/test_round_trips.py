@@ -1,5 +1,6 @@
 """How often a path asks PostgreSQL: what the table in `docs/reference/speed.md` says, and what nobody sees grow."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -71,10 +72,19 @@ async def test_an_answer_of_the_gateway_is_seven_round_trips(shop: SqlShop, aske
     assert counted == 7, "\n".join(asked)
 
 
-async def test_a_first_click_is_eleven_round_trips_and_a_status_read_one(shop: SqlShop, asked: list[str]) -> None:
-    """Six before the gateway is called, five after; what comes before the first COMMIT places the order."""
+async def test_a_first_click_is_ten_round_trips_and_a_status_read_one(shop: SqlShop, asked: list[str]) -> None:
+    """Five before the gateway is called, five after; what comes before the first COMMIT places the order."""
     await trips(asked, shop.opened())
     click = asked[asked.index("COMMIT") + 1 :]
-    assert [position for position, query in enumerate(click, 1) if query == "COMMIT"] == [6, 11], "\n".join(click)
+    assert [position for position, query in enumerate(click, 1) if query == "COMMIT"] == [5, 10], "\n".join(click)
     counted, _ = await trips(asked, shop.store.find("o-1"))
     assert counted == 1
+
+
+async def test_clicks_that_come_together_share_their_commits(shop: SqlShop, asked: list[str]) -> None:
+    """The first goes alone; what arrives while it commits goes together, before the gateway's answer and after."""
+    names = [f"o-{number}" for number in range(8)]
+    for name in names:
+        await shop.place(name)
+    await trips(asked, asyncio.gather(*(shop.click(name) for name in names)))
+    assert asked.count("COMMIT") <= 6, asked.count("COMMIT")

@@ -401,6 +401,7 @@ async def test_a_call_nobody_answered_is_due_later_each_time(world: World) -> No
         await capture(world)
     (charge,) = world.payment.charges
     assert (charge.check_at, charge.checks) == (world.clock.now() + RETRY_SCHEDULE[0], 1)
+    world.clock.move(RETRY_SCHEDULE[0])
     with pytest.raises(GatewayUnavailable):
         await world.service.operate.step(world.payment.payment_id, charge.transaction_id)
     (charge,) = world.payment.charges
@@ -430,18 +431,32 @@ async def test_a_step_that_is_refused_leaves_the_hold_and_says_nothing(world: Wo
     assert (payment.charges[0].due, world.status.value) == (None, "authorized")
 
 
-async def test_a_wish_that_was_sent_often_enough_is_only_asked_about(world: World) -> None:
+_OVER = sum(UNKNOWN_SCHEDULE, timedelta(0))
+SENT_ENOUGH = pytest.mark.parametrize(
+    ("checks", "age", "sent"),
+    [
+        (len(UNKNOWN_SCHEDULE) + 1, _OVER, 0),
+        (len(UNKNOWN_SCHEDULE), _OVER, 1),
+        (len(UNKNOWN_SCHEDULE) + 1, _OVER - timedelta(seconds=1), 1),
+    ],
+)
+"""Looks there were, how long ago it was asked for, and whether it is sent once more: both ends have to be reached."""
+
+
+@SENT_ENOUGH
+async def test_a_wish_that_was_sent_often_and_long_enough_is_only_asked_about(
+    world: World, checks: int, age: timedelta, sent: int
+) -> None:
     transaction = await held(world)
     world.gateway.refused_calls = 1
     with pytest.raises(GatewayUnavailable):
         await capture(world)
     payment = world.payment
-    for checks, sent in ((len(UNKNOWN_SCHEDULE) + 1, 0), (len(UNKNOWN_SCHEDULE), 1)):
-        tired = attrs.evolve(payment.charges[0], checks=checks)
-        world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
-        before = world.gateway.calls.count("capture")
-        await world.service.operate.step(payment.payment_id, transaction)
-        assert world.gateway.calls.count("capture") - before == sent
+    tired = attrs.evolve(payment.charges[0], checks=checks, asked_at=world.clock.now() - age)
+    world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
+    before = world.gateway.calls.count("capture")
+    await world.service.operate.step(payment.payment_id, transaction)
+    assert world.gateway.calls.count("capture") - before == sent
 
 
 async def test_a_step_of_nothing_is_no_step(world: World) -> None:
@@ -567,7 +582,8 @@ async def test_a_step_nobody_asked_for_is_the_cores_deed(world: World) -> None:
         await capture(world)
     payment = world.payment
     assert world.store.payments.saves[payment.payment_id][-1].actor == "core", "that nobody answered"
-    tired = attrs.evolve(payment.charges[0], checks=len(UNKNOWN_SCHEDULE) + 1)
+    long_ago = world.clock.now() - sum(UNKNOWN_SCHEDULE, timedelta(0))
+    tired = attrs.evolve(payment.charges[0], checks=len(UNKNOWN_SCHEDULE) + 1, asked_at=long_ago)
     world.store.payments.rows[payment.payment_id] = payment.with_charge(tired)
     await world.service.operate.step(payment.payment_id, transaction)
     assert world.store.payments.saves[payment.payment_id][-1].actor == "core"

@@ -72,6 +72,7 @@ def test_a_capture_is_stored_before_it_is_sent(amount: Money | None) -> None:
         due=ChargeDue.CAPTURE,
         capture_minor=amount.amount_minor if amount else WHOLE,
         asked_by=BOB,
+        asked_at=NOW,
         check_at=NOW + LEASE,
         recheck_after=None,
         checks=0,
@@ -159,16 +160,29 @@ def test_a_refused_wish_is_dropped_and_the_charge_stays() -> None:
 
 def test_an_unanswered_wish_is_asked_about_later_each_time_and_then_by_a_person() -> None:
     payment, wished = plan_capture(HELD, None, BOB, NOW)
+    now = NOW
     for checks, pause in enumerate(UNKNOWN_SCHEDULE):
-        payment = wish_unanswered(payment, "tx", LATER)
-        assert payment.charge("tx") == attrs.evolve(wished, check_at=LATER + pause, checks=checks + 1)
+        payment = wish_unanswered(payment, "tx", now)
+        assert payment.charge("tx") == attrs.evolve(wished, check_at=now + pause, checks=checks + 1)
         assert payment.cases == ()
-    payment = wish_unanswered(payment, "tx", LATER)
+        now += pause
+    payment = wish_unanswered(payment, "tx", now)
     last = payment.charge("tx")
     assert last is not None
-    assert last.check_at == LATER + UNKNOWN_SCHEDULE[-1], "still asked about, now and then"
+    assert last.check_at == now + UNKNOWN_SCHEDULE[-1], "still asked about, now and then"
     evidence = {"asked": "capture", "by": BOB}
-    assert payment.cases == (case(CaseKind.OUTCOME_UNKNOWN, opened_at=LATER, evidence=evidence),)
+    assert payment.cases == (case(CaseKind.OUTCOME_UNKNOWN, opened_at=now, evidence=evidence),)
+
+
+def test_looks_that_come_early_use_up_no_schedule_of_a_wish() -> None:
+    """Found by a storm of ten thousand orders: a gateway that comes and goes makes everything due each time."""
+    payment, _ = plan_capture(HELD, None, BOB, NOW)
+    for _ in range(3 * len(UNKNOWN_SCHEDULE)):
+        payment = wish_unanswered(payment, "tx", NOW + timedelta(minutes=3))
+    waits = payment.charge("tx")
+    assert waits is not None
+    assert waits.check_at == NOW + timedelta(minutes=3) + UNKNOWN_SCHEDULE[3]
+    assert payment.cases == ()
 
 
 def test_what_is_no_open_wish_is_not_asked_about() -> None:

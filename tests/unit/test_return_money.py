@@ -442,16 +442,31 @@ async def test_a_refund_is_asked_about_before_it_is_sent_again(world: World) -> 
     assert world.gateway.calls.count("refund") == 1
 
 
-async def test_a_refund_that_was_sent_often_enough_is_only_asked_about(world: World) -> None:
+_OVER = sum(UNKNOWN_SCHEDULE, timedelta(0))
+SENT_ENOUGH = pytest.mark.parametrize(
+    ("checks", "age", "sent"),
+    [
+        (len(UNKNOWN_SCHEDULE) + 1, _OVER, 0),
+        (len(UNKNOWN_SCHEDULE), _OVER, 1),
+        (len(UNKNOWN_SCHEDULE) + 1, _OVER - timedelta(seconds=1), 1),
+    ],
+)
+"""Looks there were, how long ago it was asked for, and whether it is sent once more: both ends have to be reached."""
+
+
+@SENT_ENOUGH
+async def test_a_refund_that_was_sent_often_and_long_enough_is_only_asked_about(
+    world: World, checks: int, age: timedelta, sent: int
+) -> None:
     await paid(world)
     world.gateway.refused_calls = 1
     made = await refund(world)
     payment = world.payment
-    for checks, sent in ((len(UNKNOWN_SCHEDULE) + 1, 0), (len(UNKNOWN_SCHEDULE), 1)):
-        world.store.payments.rows[payment.payment_id] = payment.with_refund(attrs.evolve(made, checks=checks))
-        before = world.gateway.calls.count("refund")
-        await world.service.refund.step(payment.payment_id, made.key)
-        assert world.gateway.calls.count("refund") - before == sent
+    tired = attrs.evolve(made, checks=checks, at=made.at - age)
+    world.store.payments.rows[payment.payment_id] = payment.with_refund(tired)
+    before = world.gateway.calls.count("refund")
+    await world.service.refund.step(payment.payment_id, made.key)
+    assert world.gateway.calls.count("refund") - before == sent
 
 
 @pytest.mark.parametrize(("checks", "state"), [(0, RefundState.REFUSED), (1, RefundState.UNKNOWN)])

@@ -212,6 +212,7 @@ def _charge_row(payment_id: str, position: int, charge: Charge) -> Row:
         "due": _word(charge.due),
         "capture_minor": charge.capture_minor,
         "asked_by": charge.asked_by,
+        "asked_at": charge.asked_at,
         "check_at": charge.check_at,
         "checks": charge.checks,
     }
@@ -244,6 +245,7 @@ def _charge(row: Row) -> Charge:
         due=_maybe(ChargeDue, row["due"]),
         capture_minor=row["capture_minor"],
         asked_by=row["asked_by"],
+        asked_at=row["asked_at"],
         check_at=row["check_at"],
         checks=row["checks"],
     )

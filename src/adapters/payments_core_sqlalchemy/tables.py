@@ -188,6 +188,7 @@ charges = Table(
     Column("due", _WORD),
     Column("capture_minor", BigInteger),
     Column("asked_by", Text),
+    Column("asked_at", Utc),
     Column("check_at", Utc),
     Column("checks", Integer, nullable=False),
     PrimaryKeyConstraint("payment_id", "transaction_id"),

@@ -8,7 +8,6 @@ import attrs
 
 from payments_core.errors import Conflict, GatewayError, GatewayRefused, NotFound
 from payments_core.facts import Fact, stock_fact
-from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.operations import (
     WISHES,
@@ -26,6 +25,7 @@ from payments_core.payment import AttemptState, CaseDecision, Charge, ChargeDue,
 from payments_core.policy import Policy
 from payments_core.ports import CaptureReply, Gateway, Refused
 from payments_core.states import ChargeState
+from payments_core.unknown import was_sent_enough
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
 from payments_core.use_cases.return_money import ReturnMoney
@@ -143,7 +143,8 @@ class OperatePayment:
         charge = payment.charge(transaction_id)
         if charge is None or charge.due not in WISHES:
             return payment
-        if charge.checks > len(UNKNOWN_SCHEDULE):  # sent often enough; from now on it is only asked about
+        now = self.desk.clock.now()
+        if was_sent_enough(charge.asked_at or now, charge.checks, now):
             return await self.desk.change(payment_id, unanswered, actor="core")
         try:
             return await self._carry_out(payment, transaction_id)

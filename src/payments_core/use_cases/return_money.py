@@ -6,7 +6,6 @@ from functools import partial
 import attrs
 
 from payments_core.errors import GatewayError, NotFound
-from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.payment import Charge, Payment, Refund
 from payments_core.ports import Done, Gateway, KeyUsed, Refused, Waiting
@@ -20,6 +19,7 @@ from payments_core.returns import (
     why_not_refund,
 )
 from payments_core.states import ChargeState
+from payments_core.unknown import was_sent_enough
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.saving import Decided, Desk, again_if_stale
 
@@ -99,8 +99,9 @@ class ReturnMoney:
         charge = payment.charge(refund.transaction_id) if refund else None
         if refund is None or charge is None or refund.state not in UNDER_WAY:
             return payment
-        if refund.checks > len(UNKNOWN_SCHEDULE):
-            return await self._change(payment, partial(refund_unanswered, key=key, now=self.desk.clock.now()))
+        now = self.desk.clock.now()
+        if was_sent_enough(refund.at, refund.checks, now):
+            return await self._change(payment, partial(refund_unanswered, key=key, now=now))
         match charge.state:
             case ChargeState.CAPTURED:
                 return await self._void(payment, refund, charge)
