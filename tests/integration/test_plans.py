@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -94,10 +95,13 @@ async def plan(store: SqlStore, session: Session, statement: str, values: list[A
 
 
 def assert_looks_up(how: str) -> None:
-    """Every table of ours is reached through an index."""
+    """Every table of ours is reached through an index, by a condition on it."""
     for table in tables.metadata.tables:
         assert f"Seq Scan on {table}" not in how, how
         assert f"SCAN {table}" not in how, how
+    for line, below in pairwise([*how.splitlines(), ""]):
+        if "Index" in line and " Scan " in line:
+            assert "Index Cond" in below, how
 
 
 async def test_every_hot_statement_is_an_index_lookup(store: SqlStore) -> None:

@@ -39,13 +39,19 @@ _STATEMENTS_OWN = (
     UnicodeEncodeError,
 )
 """What is raised without a SQLSTATE for a value or a statement the driver cannot take; half a character is such one."""
-_LOOKS_UP = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+_LOOKS_UP = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 """What PostgreSQL is told of the statements of a store: each looks a few rows up by key, so one plan is right for good.
 
-Left alone it plans for the tables as they are when it is first asked. In a young database that is to read them from end
-to end, and it keeps to that while they grow, until somebody renews their statistics.
+Left alone it plans for the tables as they are when it is first asked. In a young database that is to read them, or
+their indexes, from end to end and to join the results, and it keeps to that while they grow, until somebody renews
+their statistics.
 """
-_AS_USUAL = "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_seqscan = on"
+_AS_USUAL = "; ".join(f"SET LOCAL {name} = {'on' if told == 'off' else 'auto'}" for name, told in _LOOKS_UP.items())
 """Lists, counts and checks are another matter: they may well be answered by reading a table."""
 _CONNECTIONS = 10
 _SQLITE_READERS = 5
