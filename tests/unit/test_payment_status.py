@@ -168,6 +168,26 @@ async def test_a_reader_waits_until_it_is_decided(world: World, watch: Watch) ->
     assert len(watch.slept) == 3, "decided already"
 
 
+@attrs.define
+class Ticking(Watch):
+    """A clock that moves while it is looked at, as a machine's does."""
+
+    def now(self) -> datetime:
+        self.at += timedelta(milliseconds=1)
+        return self.at
+
+
+async def test_a_plain_look_at_an_open_page_asks_nobody_and_a_long_wait_does(world: World) -> None:
+    await world.opened()
+    read = ReadStatus(world.store, Ticking(at=world.clock.now()), world.service.refresh)
+    before = [*world.gateway.calls]
+    await read("o-1", customer_id="alice")
+    await read("o-1", customer_id="alice", wait_s=1)
+    assert world.gateway.calls == before
+    await read("o-1", customer_id="alice", wait_s=3)
+    assert len(world.gateway.calls) > len(before)
+
+
 async def test_a_reader_who_saw_this_version_waits_for_another(world: World, watch: Watch) -> None:
     await world.opened()
     version = world.payment.version

@@ -101,7 +101,8 @@ class ReadStatus:
             payment = await self._found(order_id, customer_id)
             waited_s = (self.clock.now() - began).total_seconds()
             if self.refresh is not None and waited_s >= ask_after_s:
-                asks = is_unsettled(payment, self.clock.now()) or (waited_s > 0 and may_be_paid(payment))
+                waits_long = waited_s >= _ASK_AFTER_S and may_be_paid(payment)
+                asks = waits_long or is_unsettled(payment, self.clock.now())
                 ask_after_s = waited_s + REFRESH_EVERY.total_seconds() if asks else _ASK_AFTER_S
                 if asks and await self.refresh.for_reader(payment.payment_id):
                     payment = await self._found(order_id, customer_id)

@@ -1,11 +1,14 @@
-"""Guards: who may call a route. They run before the body is read, so a stranger learns nothing from a bad body."""
+"""Guards: who may call a route. They run before the body is read, so a stranger learns nothing from a bad body.
+
+They are hooks before the request and not Litestar's `guards`, which it hands a fresh copy of the route each time: a
+tenth of what a status read costs.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
-from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
+from litestar import Request
 
 from payments_core.errors import NotFound
 from payments_core.ports import Store
@@ -13,8 +16,8 @@ from payments_core_app.tokens import Caller, Forbidden, Unauthenticated, Verifie
 
 __all__ = ["SECURITY", "Guard", "Guards", "caller_of"]
 
-Connection = ASGIConnection[Any, Any, Any, Any]
-Guard = Callable[[Connection, BaseRouteHandler], Awaitable[None]]
+Connection = Request[Any, Any, Any]
+Guard = Callable[[Connection], Awaitable[None]]
 SECURITY: list[dict[str, list[str]]] = [{"BearerToken": []}]
 """What the OpenAPI document says of every guarded route."""
 
@@ -38,7 +41,7 @@ class Guards:
     def owner_or(self, scope: str) -> Guard:
         """Let in the customer whose order it is (the use case checks which), or a service with this scope."""
 
-        async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+        async def guard(connection: Connection) -> None:
             caller = await self._let_in(connection)
             if caller.role is not None and not caller.may(scope):
                 raise Forbidden(f"the token lacks the scope {scope}")
@@ -48,7 +51,7 @@ class Guards:
     def service(self, scope: str) -> Guard:
         """Let in a service with this scope; a customer is told 403 of an own order, and 404 of any other."""
 
-        async def guard(connection: Connection, _handler: BaseRouteHandler) -> None:
+        async def guard(connection: Connection) -> None:
             caller = await self._let_in(connection)
             if caller.may(scope):
                 return

@@ -45,7 +45,7 @@ class EventList(msgspec.Struct, kw_only=True):
 def history_routes(store: Store, guards: Guards) -> list[HTTPRouteHandler]:
     """`/payments`, `/payments/{id}`, `/payments/{id}/events`."""
     shared: dict[str, Any] = {
-        "guards": [guards.service("payments:read")],
+        "before_request": guards.service("payments:read"),
         "security": SECURITY,
         "responses": PROBLEMS,
         "tags": ["payments"],

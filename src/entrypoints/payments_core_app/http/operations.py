@@ -53,7 +53,7 @@ class ResolveBody(In, kw_only=True):
 def operation_routes(container: Container, guards: Guards, idempotency: Idempotency) -> list[HTTPRouteHandler]:
     """Refunds, capture, cancel, approve, deny, refresh, and the decision of a case."""
     shared: dict[str, Any] = {
-        "guards": [guards.service("payments:operate")],
+        "before_request": guards.service("payments:operate"),
         "security": SECURITY,
         "responses": PAGE_PROBLEMS,
         "tags": ["operations"],

@@ -37,7 +37,7 @@ def order_routes(container: Container, guards: Guards, idempotency: Idempotency)
 
 def _stock_routes(store: ShopStore, guards: Guards) -> list[HTTPRouteHandler]:
     writer: dict[str, Any] = {
-        "guards": [guards.service("orders:write")],
+        "before_request": guards.service("orders:write"),
         "security": SECURITY,
         "responses": PROBLEMS,
         "tags": ["stock"],
@@ -77,7 +77,7 @@ def _routes(
         "/orders/{order_id:str}",
         status_code=201,
         summary="Place an order, its stock reserved",
-        guards=[guards.service("orders:write")],
+        before_request=guards.service("orders:write"),
         responses={**PROBLEMS, 200: success(OrderAnswer, "The same again, or changed before the first click")},
         **shared,
     )
@@ -93,7 +93,7 @@ def _routes(
     @get(
         "/orders/{order_id:str}",
         summary="Read an order",
-        guards=[guards.owner_or("orders:read")],
+        before_request=guards.owner_or("orders:read"),
         responses=PROBLEMS,
         **shared,
     )
@@ -109,7 +109,7 @@ def _routes(
         "/orders/{order_id:str}/cancel",
         status_code=200,
         summary="Give an order up; 202 while its page is being closed",
-        guards=[guards.service("orders:write")],
+        before_request=guards.service("orders:write"),
         responses={**PROBLEMS, 202: success(OrderAnswer, "Its page is being closed; ask again")},
         **shared,
     )

@@ -42,7 +42,7 @@ def payment_routes(
         "/orders/{order_id:str}/pay",
         status_code=201,
         summary="Open the payment page of an order, or find the one that is open (200)",
-        guards=[guards.owner_or("payments:write")],
+        before_request=guards.owner_or("payments:write"),
         responses={**PAGE_PROBLEMS, 200: success(PayAnswer, "The page that is open already")},
         **shared,
     )
@@ -60,7 +60,7 @@ def payment_routes(
     @get(
         "/orders/{order_id:str}/payment-status",
         summary="Read the payment of an order; long-polls with `wait`",
-        guards=[guards.owner_or("payments:read")],
+        before_request=guards.owner_or("payments:read"),
         responses=PROBLEMS,
         **shared,
     )

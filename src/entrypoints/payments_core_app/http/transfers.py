@@ -65,7 +65,7 @@ def transfer_routes(container: Container, guards: Guards, idempotency: Idempoten
         "/payments/{payment_id:str}/transfers",
         status_code=200,
         summary="Say that a bank transfer arrived",
-        guards=[guards.service("payments:operate")],
+        before_request=guards.service("payments:operate"),
         security=SECURITY,
         responses=PROBLEMS,
         tags=["operations"],
