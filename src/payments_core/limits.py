@@ -127,6 +127,10 @@ NESTING_MAX = 64
 BATCH_ITEMS_MAX = 128
 """Notifications one transaction takes; more waits for the next (speed study, section 9)."""
 
+DECISIONS_AT_ONCE_MAX = 8
+"""First clicks, and plain decisions, one transaction takes. A few, because what is committed together is answered
+together: fifty buyers who wait for one gateway would go on coming back as a crowd (ADR 27)."""
+
 SWEEP_BATCH_MAX = 50
 """Due rows one claim takes, so that a lease outlasts the work on it."""
 

@@ -10,6 +10,7 @@ import attrs
 
 from payments_core.consequences import begin_closing, follow, open_case
 from payments_core.errors import Conflict
+from payments_core.evolving import evolve
 from payments_core.identity import provider_order_id
 from payments_core.limits import (
     ATTEMPTS_MAX,
@@ -182,7 +183,7 @@ def _plan_on_page(payment: Payment, page: Attempt, wish: PageWish, traits: Gatew
 def take_lease(payment: Payment, page: Attempt, traits: GatewayTraits, now: datetime) -> SendAgain:
     """The page leased to the caller, who sends its stored request; only a crash waits for the lease to end."""
     until = now + traits.timeout + OPENING_GRACE
-    leased = attrs.evolve(page, lease_until=until, check_at=until, sends=page.sends + 1)
+    leased = evolve(page, lease_until=until, check_at=until, sends=page.sends + 1)
     return SendAgain(payment.with_attempt(leased), leased)
 
 
@@ -225,7 +226,7 @@ def _new_page(payment: Payment, wish: PageWish, traits: GatewayTraits, policy: P
         ends_at=ends_at,
     )
     leased = take_lease(payment.with_attempt(attempt), attempt, traits, now)
-    return NewPage(attrs.evolve(leased.payment, deadline_at=ends_at), leased.attempt)
+    return NewPage(evolve(leased.payment, deadline_at=ends_at), leased.attempt)
 
 
 def page_opened(
@@ -238,10 +239,10 @@ def page_opened(
     """
     page = payment.attempt(number)
     first = page.url is None
-    known = attrs.evolve(page, token=token, url=url, lease_until=None)
+    known = evolve(page, token=token, url=url, lease_until=None)
     if page.state in (AttemptState.OPENING, AttemptState.OPEN):
         resend = page.sends > 1 and traits.replaces_pages
-        known = attrs.evolve(
+        known = evolve(
             known,
             state=AttemptState.OPEN,
             resend=resend,
@@ -268,10 +269,10 @@ def page_opened_late(payment: Payment, number: int, token: str, url: str, policy
     if page.request is None:
         return payment
     if page.url is not None:
-        return payment.with_attempt(attrs.evolve(page, resend=True))
-    known = attrs.evolve(page, token=token, url=url)
+        return payment.with_attempt(evolve(page, resend=True))
+    known = evolve(page, token=token, url=url)
     if page.state is AttemptState.OPENING:
-        known = attrs.evolve(known, state=AttemptState.OPEN, resend=True, check_at=now + policy.poll, checks=0)
+        known = evolve(known, state=AttemptState.OPEN, resend=True, check_at=now + policy.poll, checks=0)
     return follow(payment.with_attempt(known), now)
 
 
@@ -284,9 +285,9 @@ def page_unanswered(payment: Payment, sent: Attempt, now: datetime) -> Payment:
     if is_overtaken(payment, sent):
         return payment
     if not page.is_payable:
-        return payment.with_attempt(attrs.evolve(page, lease_until=None))
+        return payment.with_attempt(evolve(page, lease_until=None))
     pause = RETRY_SCHEDULE[min(page.checks, len(RETRY_SCHEDULE) - 1)]
-    tried = attrs.evolve(page, lease_until=None, check_at=now + pause, checks=page.checks + 1)
+    tried = evolve(page, lease_until=None, check_at=now + pause, checks=page.checks + 1)
     return _nobody_can_tell(payment.with_attempt(tried), tried, now)
 
 
@@ -298,7 +299,7 @@ def closing_unanswered(payment: Payment, number: int, now: datetime) -> Payment:
     payment = try_closing_again(payment, number, now)
     page = payment.attempt(number)
     if page.state is AttemptState.CLOSING:
-        payment = payment.with_attempt(attrs.evolve(page, lease_until=None))
+        payment = payment.with_attempt(evolve(page, lease_until=None))
     return _nobody_can_tell(payment, page, now)
 
 
@@ -312,15 +313,15 @@ def _nobody_can_tell(payment: Payment, page: Attempt, now: datetime) -> Payment:
 
 def page_refused(payment: Payment, number: int, now: datetime) -> Payment:
     """The payment after a definitive no: the page is dead, unless a token was ever received for it."""
-    page = attrs.evolve(payment.attempt(number), lease_until=None)
+    page = evolve(payment.attempt(number), lease_until=None)
     if page.url is not None:
-        return follow(payment.with_attempt(attrs.evolve(page, resend=False, request=None)), now)
+        return follow(payment.with_attempt(evolve(page, resend=False, request=None)), now)
     return page_dead(payment.with_attempt(page), number, "refused", now)
 
 
 def page_taken(payment: Payment, number: int, now: datetime) -> Payment:
     """The payment after "already taken": a transaction exists, so no other page is opened until it is proved dead."""
-    page = attrs.evolve(payment.attempt(number), lease_until=None, resend=False, request=None)
+    page = evolve(payment.attempt(number), lease_until=None, resend=False, request=None)
     if page.url is not None:
         return follow(payment.with_attempt(page), now)
     if page.state is AttemptState.OPENING:
@@ -333,7 +334,7 @@ def page_dead(payment: Payment, number: int, proof: str, now: datetime) -> Payme
     page = payment.attempt(number)
     if not page.is_payable:
         return payment
-    dead = attrs.evolve(
+    dead = evolve(
         page,
         state=AttemptState.DEAD,
         proof=proof,
@@ -352,7 +353,7 @@ def try_closing_again(payment: Payment, number: int, now: datetime) -> Payment:
     if page.state is not AttemptState.CLOSING:
         return payment
     pause = RETRY_SCHEDULE[min(page.checks, len(RETRY_SCHEDULE) - 1)]
-    return payment.with_attempt(attrs.evolve(page, check_at=now + pause, checks=page.checks + 1))
+    return payment.with_attempt(evolve(page, check_at=now + pause, checks=page.checks + 1))
 
 
 def poll_again(payment: Payment, number: int, policy: Policy, now: datetime) -> Payment:
@@ -361,7 +362,7 @@ def poll_again(payment: Payment, number: int, policy: Policy, now: datetime) -> 
     if page.state is not AttemptState.OPEN:
         return payment
     pause = min(policy.poll * 2 ** min(page.checks + 1, 16), POLL_MAX)
-    return payment.with_attempt(attrs.evolve(page, check_at=now + pause, checks=page.checks + 1))
+    return payment.with_attempt(evolve(page, check_at=now + pause, checks=page.checks + 1))
 
 
 def proof_of_death(payment: Payment, page: Attempt, *, token_gone: bool, asked_at: datetime) -> str | None:
@@ -398,10 +399,10 @@ def cannot_be_proved(payment: Payment, number: int, transaction_id: str, now: da
 def plan_deadline(payment: Payment, policy: Policy, now: datetime) -> Payment:
     """The payment at its deadline: its page begins to close, unless money is held or under review."""
     if payment.paid_by is not None or payment.closed is not None:
-        return attrs.evolve(payment, deadline_at=None)
+        return evolve(payment, deadline_at=None)
     waits = any(charge.state in (ChargeState.CHALLENGED, ChargeState.AUTHORIZED) for charge in payment.charges)
     if waits:
-        return attrs.evolve(payment, deadline_at=now + policy.poll)
+        return evolve(payment, deadline_at=now + policy.poll)
     return _give_up(payment, CloseReason.EXPIRED, "deadline", now)
 
 
@@ -420,7 +421,7 @@ def plan_cancel(payment: Payment, by: str, now: datetime) -> Payment:
 def _give_up(payment: Payment, reason: CloseReason, by: str, now: datetime) -> Payment:
     """The last attempt carries the reason the payment is given up for, dead or not."""
     page = payment.payable_attempt or payment.last_attempt
-    payment = attrs.evolve(payment, deadline_at=None)
+    payment = evolve(payment, deadline_at=None)
     if page is None:
         return payment
     return follow(payment.with_attempt(begin_closing(page, reason, by, now)), now)

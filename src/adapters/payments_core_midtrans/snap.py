@@ -77,6 +77,9 @@ def page_request(order: Order, attempt: Attempt, finish_url: str) -> str:
     if attempt.methods:
         body["enabled_payments"] = list(attempt.methods)
     lines, extra = _item_lines(order.items), _extra_lines(order)
+    whole = _dumped(body, [*lines, *extra])
+    if _size(whole) <= BODY_BYTES_MAX:
+        return whole
     if _size(_dumped(body, [*_folded(lines, 0), *extra])) > BODY_BYTES_MAX:
         body["customer_details"].pop("billing_address", None)  # it repeats the shipping address
     return _fitting(body, lines, extra)

@@ -1,4 +1,4 @@
-"""The payment of an order in one statement, which is what a status read costs; and the pages of payments with it.
+"""The payments of orders in one statement, which is what status reads cost; and the pages of payments with it.
 
 A charge belongs to an attempt, so joining the two gives a row for each, never the product of both. Refunds and cases
 are rare and belong to neither: a payment that has some is read in a transaction, a statement for each table.
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Label, String, Table, bindparam, select
+from sqlalchemy import Label, Table, select
 
 from payments_core.ports import OrderPayment
 from payments_core_sqlalchemy.rows import PaymentRows, Row, from_rows
@@ -29,13 +29,13 @@ def _labelled(*of: Table) -> list[Label[Any]]:
 
 _ON_THE_PAGE = (charges.c.payment_id == attempts.c.payment_id) & (charges.c.attempt == attempts.c.number)
 FIND = Statement(
-    select(orders.c.customer_id, *_labelled(*_PARTS))
+    select(orders.c.order_id, orders.c.customer_id, *_labelled(*_PARTS))
     .select_from(
         orders.outerjoin(payments, payments.c.payment_id == orders.c.payment_id)
         .outerjoin(attempts, attempts.c.payment_id == payments.c.payment_id)
         .outerjoin(charges, _ON_THE_PAGE)
     )
-    .where(orders.c.order_id == bindparam("order_id", type_=String()))
+    .where(any_of(orders.c.order_id, "ids"))
 )
 TRIED = Statement(
     select(*_labelled(attempts, charges), history.c.version.label("saved_as"), history.c.chain)

@@ -1,7 +1,7 @@
 """The store: engines, transactions, and what a database's errors mean."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from payments_core.chain import ChainKeys
 from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
 from payments_core.ports import OrderPayment
+from payments_core.use_cases.together import Together
 from payments_core_sqlalchemy.finding import FIND, Unfinished, found_in
+from payments_core_sqlalchemy.rows import Row
 from payments_core_sqlalchemy.session import Sessions
 from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
 
@@ -53,6 +55,7 @@ their statistics.
 """
 _AS_USUAL = "; ".join(f"SET LOCAL {name} = {'on' if told == 'off' else 'auto'}" for name, told in _LOOKS_UP.items())
 """Lists, counts and checks are another matter: they may well be answered by reading a table."""
+_FOUND_AT_ONCE = 16
 _CONNECTIONS = 10
 _SQLITE_READERS = 5
 _BESIDE = 2
@@ -83,6 +86,7 @@ class SqlStore:
         self._reader = engine_for(url, writes=False, connections=connections) if self.is_sqlite else self._writer
         self._writing = Sessions(_ours_to_begin(self._writer), 1 if self.is_sqlite else connections, _wait_s(self.url))
         self._reading = self._writing
+        self._finding: Together[str, OrderPayment | None] = Together(self._find_all, _FOUND_AT_ONCE)
         if self.is_sqlite:
             self._reading = Sessions(_ours_to_begin(self._reader), _SQLITE_READERS, _wait_s(self.url))
 
@@ -118,17 +122,29 @@ class SqlStore:
             yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
 
     async def find(self, order_id: str) -> OrderPayment | None:
-        """The payment of this order in one statement; one with refunds or cases needs a few, in one picture.
+        """The payment of this order; those that are wanted while others are read are read together, in one statement.
 
         Errors: StorageUnavailable.
         """
+        return await self._finding(order_id)
+
+    async def _find_all(self, order_ids: Sequence[str]) -> list[OrderPayment | None]:
+        """Payments with refunds or cases need a few statements more, in one picture."""
+        rows: dict[str, list[Row]] = {order_id: [] for order_id in order_ids}
         async with database_errors(), self._reading.take() as session:
-            found = found_in(await session.rows(FIND, order_id=order_id))
-        if not isinstance(found, Unfinished):
-            return found
-        async with self.reading() as uow:
-            payments = await uow.payments.load([found.payment_id])
-        return OrderPayment(found.customer_id, payments.get(found.payment_id))
+            for row in await session.rows(FIND, ids=[*rows]):
+                rows[row["order_id"]].append(row)
+        found = {order_id: found_in(of_order) for order_id, of_order in rows.items()}
+        unfinished = {order_id: part for order_id, part in found.items() if isinstance(part, Unfinished)}
+        if unfinished:
+            async with self.reading() as uow:
+                payments = await uow.payments.load([part.payment_id for part in unfinished.values()])
+            whole = {
+                order_id: OrderPayment(part.customer_id, payments.get(part.payment_id))
+                for order_id, part in unfinished.items()
+            }
+            found.update(whole)
+        return [part for order_id in order_ids if not isinstance(part := found[order_id], Unfinished)]
 
     async def close(self) -> None:
         """Every connection is given back."""

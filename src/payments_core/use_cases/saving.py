@@ -10,7 +10,7 @@ from payments_core.commands import Command, commands_between
 from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, review_late
 from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
-from payments_core.limits import STALE_PAUSE, STALE_RETRIES_MAX
+from payments_core.limits import DECISIONS_AT_ONCE_MAX, STALE_PAUSE, STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import ClosedAs, Payment
 from payments_core.policy import LatePayment
@@ -173,7 +173,7 @@ class Desk:
     _together: Together[_Change, Payment | None] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_together", Together(self._change_all))
+        object.__setattr__(self, "_together", Together(self._change_all, DECISIONS_AT_ONCE_MAX))
 
     async def look(self, payment_id: str) -> Payment | None:
         """The payment as it is, without a lock."""

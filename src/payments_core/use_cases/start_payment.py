@@ -22,8 +22,9 @@ from payments_core.errors import (
     NotFound,
     StaleWrite,
 )
+from payments_core.evolving import evolve
 from payments_core.facts import Fact, stock_fact
-from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN
+from payments_core.limits import DECISIONS_AT_ONCE_MAX, OPENING_GRACE, PAGE_LEFT_MIN
 from payments_core.orders import Order, StockMove
 from payments_core.pages import (
     Await,
@@ -99,7 +100,7 @@ class StartPayment:
     _first_clicks: Together[_Click, PayPlan] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_first_clicks", Together(self._plan_first))
+        object.__setattr__(self, "_first_clicks", Together(self._plan_first, DECISIONS_AT_ONCE_MAX))
 
     async def __call__(self, order_id: str, wish: PageWish, *, customer_id: str | None, actor: str) -> Paying:
         """The page of this order; `customer_id` is None when the shop itself asks.
@@ -112,7 +113,7 @@ class StartPayment:
         key = (order_id, customer_id, wish)
         running = self._running.get(key)
         if running is not None:
-            return attrs.evolve(await asyncio.shield(running), created=False)
+            return evolve(await asyncio.shield(running), created=False)
         task = asyncio.create_task(self._pay(_Click(order_id, wish, customer_id, actor)))
         self._running[key] = task
         task.add_done_callback(lambda done: self._forget(key, done))
@@ -201,7 +202,7 @@ class StartPayment:
                     plans.append(StaleWrite(f"order {click.order_id} was claimed by another click"))
             saved = await self.desk.save(uow, decided)
         return [
-            plan if isinstance(plan, Exception) else attrs.evolve(plan, payment=saved[plan.payment.payment_id].payment)
+            plan if isinstance(plan, Exception) else evolve(plan, payment=saved[plan.payment.payment_id].payment)
             for plan in plans
         ]
 
@@ -237,11 +238,11 @@ class StartPayment:
                         raise Conflict("its stock was released and cannot be had any more", code="out_of_stock")
                     also = (stock_fact(StockMove.RESERVED),)
             stored = await self.desk.put_back(uow, Decided(before, plan.payment, also), actor=click.actor)
-        return attrs.evolve(plan, payment=stored)
+        return evolve(plan, payment=stored)
 
     def _planned(self, payment: Payment, wish: PageWish, now: datetime) -> PayPlan:
         if lost_its_stock(payment):
-            payment = attrs.evolve(payment, reserved_at=now)
+            payment = evolve(payment, reserved_at=now)
         page = payment.payable_attempt
         gateway = self._gateway(page.provider if page else wish.provider)
         return plan_pay(payment, wish, gateway.traits, self.policy, now)
@@ -249,8 +250,8 @@ class StartPayment:
     def _with_request(self, plan: NewPage, order: Order) -> NewPage:
         """The plan with the exact request in its attempt: whoever sends it again sends the same."""
         attempt = plan.attempt
-        attempt = attrs.evolve(attempt, request=self._gateway(attempt.provider).page_request(order, attempt))
-        return attrs.evolve(plan, payment=plan.payment.with_attempt(attempt), attempt=attempt)
+        attempt = evolve(attempt, request=self._gateway(attempt.provider).page_request(order, attempt))
+        return evolve(plan, payment=plan.payment.with_attempt(attempt), attempt=attempt)
 
     # ── the call, and transaction 2: the answer ───────────────────────────────────────────────────────────────────
     async def _send(self, payment: Payment, attempt: Attempt) -> Paying:

@@ -20,8 +20,12 @@ Result = TypeVar("Result")
 class Together(Generic[Item, Result]):
     """Hands items to `work` in batches; an exception among its results belongs to that item's caller."""
 
-    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]) -> None:
-        self._work = work
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        at_once: int = BATCH_ITEMS_MAX,
+    ) -> None:
+        self._work, self._at_once = work, at_once
         self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._is_busy = False
         self._running: asyncio.Task[None] | None = None
@@ -51,7 +55,7 @@ class Together(Generic[Item, Result]):
     async def _run(self) -> None:
         try:
             while self._queue:
-                await self._next([self._queue.popleft() for _ in range(min(len(self._queue), BATCH_ITEMS_MAX))])
+                await self._next([self._queue.popleft() for _ in range(min(len(self._queue), self._at_once))])
         finally:
             self._is_busy = False
 
