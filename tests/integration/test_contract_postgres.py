@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,44 @@ def test_an_order_gets_paid(product: Product) -> None:
     assert product.available("book") == before
     history = event_types(product, page.json()["payment_id"])
     assert [history.count(kind) for kind in ("payment.paid", "order.paid", "stock.consumed")] == [1, 1, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux deals connections out among listeners")
+def test_connections_are_dealt_out_among_the_server_processes(product: Product) -> None:
+    """Of one listener for all, whichever process is awake would take every connection that waits."""
+    until(lambda: len(server_processes(product)) == 2, what="both server processes listen")
+    before = {pid: sockets_of(pid) for pid in server_processes(product)}
+    port = int(product.url.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: shop\r\n\r\n")
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        more = [sockets_of(pid) - count for pid, count in before.items()]
+    assert min(more) >= 10, more
+
+
+def server_processes(product: Product) -> list[int]:
+    """The processes under the supervisor that listen."""
+    mine = Path(f"/proc/{product.servers[0].process.pid}/task/{product.servers[0].process.pid}/children").read_text()
+    return [int(pid) for pid in mine.split() if listens(int(pid))]
+
+
+def listens(pid: int) -> bool:
+    listening = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line}
+    return any(f"socket:[{inode}]" in names_of(pid) for inode in listening)
+
+
+def names_of(pid: int) -> list[str]:
+    names = []
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            names.append(str(descriptor.readlink()))
+    return names
+
+
+def sockets_of(pid: int) -> int:
+    return sum(name.startswith("socket:") for name in names_of(pid))
 
 
 def test_two_migrations_at_once_leave_a_whole_schema(cluster: PostgresCluster, product: Product) -> None:

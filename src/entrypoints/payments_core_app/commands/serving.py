@@ -4,12 +4,15 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import rich_click as click
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from payments_core.errors import StorageError
 from payments_core_app.asgi import SWEEP_VARIABLE
@@ -34,6 +37,7 @@ __all__ = ["migrate", "serve", "simulator", "sweep", "worker"]
 
 _GRACE_S = 20
 """Requests under way may take a gateway's time-out; a rolling restart waits for them."""
+_APPLICATION = "payments_core_app.asgi:create"
 _BACKLOG = 4096
 _AT_ONCE = 16
 
@@ -59,21 +63,47 @@ def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
     _refuse_another_schema(settings.database_url)
     os.environ[SWEEP_VARIABLE] = "no" if no_worker else "yes"
     with _alone(settings.database_url), _shared_metrics(workers):
-        uvicorn.run(
-            "payments_core_app.asgi:create",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            loop="auto",
-            http="httptools",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
+        how: dict[str, Any] = {
+            "factory": True,
+            "host": host,
+            "port": port,
+            "workers": workers,
+            "loop": "auto",
+            "http": "httptools",
+            "access_log": False,
+            "log_level": "warning",
+            "server_header": False,
+            "backlog": _BACKLOG,
+            "timeout_keep_alive": 30,
+            "timeout_graceful_shutdown": _GRACE_S,
+        }
+        if workers > 1 and hasattr(socket, "SO_REUSEPORT"):
+            Multiprocess(uvicorn.Config(_APPLICATION, **how), sockets=_Listeners(host, port)).run()
+        else:
+            uvicorn.run(_APPLICATION, **how)
+
+
+class _Listeners(list[socket.socket]):
+    """A listener of its own for each server process: it is made where this is unpickled.
+
+    Then the kernel deals connections out among the processes. Of one listener for all of them, whichever process is
+    awake takes every connection that waits, and a client that keeps its connections stays there.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self._place = (host, port)
+
+    def __reduce__(self) -> tuple[Callable[[str, int], list[socket.socket]], tuple[str, int]]:
+        return _listeners_here, self._place
+
+
+def _listeners_here(host: str, port: int) -> list[socket.socket]:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    return [listener]
 
 
 def _refuse_another_schema(database_url: str) -> None:
