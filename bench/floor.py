@@ -3,6 +3,7 @@
 With and without one SQL statement, which goes to `FLOOR_DATABASE`; served as the product is, by two processes.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -10,7 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+import uvicorn
 from litestar import Litestar, Request, post
+from uvicorn.supervisors import Multiprocess
+
+from payments_core_app.listeners import Listeners
 
 KEY = "SB-Mid-server-bench"
 TABLES = """
@@ -61,3 +66,17 @@ def bare() -> Litestar:
 def one_statement() -> Litestar:
     """The same, and the least a database can be asked for."""
     return make_app(with_statement=True)
+
+
+def main() -> None:
+    """Serve one of them as the product is served: two processes, a listener each."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("which", choices=["bare", "one_statement"])
+    options.add_argument("--port", type=int, required=True)
+    given = options.parse_args()
+    config = uvicorn.Config(f"floor:{given.which}", factory=True, workers=2, access_log=False, log_level="error")
+    Multiprocess(config, sockets=Listeners("127.0.0.1", given.port)).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -205,21 +205,11 @@ async def race(database: str, folder: Path, *, rounds: int, count: int) -> Round
     await connection.execute(floor.TABLES)
     await connection.close()
     serve = [sys.executable, "-m", "payments_core_app", "serve", "--workers=2", "--no-worker"]
-    uvicorn = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "--workers",
-        "2",
-        "--no-access-log",
-        "--log-level",
-        "error",
-        "--factory",
-    ]
+    floors = [sys.executable, "floor.py"]
     ours, of_floor = seed.environment(database), {"FLOOR_DATABASE": database}
     async with (
-        served([*uvicorn, "floor:bare"], of_floor, folder / "bare.log") as bare,
-        served([*uvicorn, "floor:one_statement"], of_floor, folder / "one.log") as one,
+        served([*floors, "bare"], of_floor, folder / "bare.log") as bare,
+        served([*floors, "one_statement"], of_floor, folder / "one.log") as one,
         served(serve, ours, folder / "ours.log") as product,
     ):
         plain = [request("POST", "/webhook", seed.notification(str(n % 10_000 + 1))) for n in range(count)]

@@ -4,10 +4,8 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
-from collections.abc import Callable
 from typing import Any
 
 import rich_click as click
@@ -27,6 +25,7 @@ from payments_core_app.commands.common import (
     settings_or_exit,
 )
 from payments_core_app.container import Container
+from payments_core_app.listeners import Listeners, can_be_dealt_out
 from payments_core_app.settings import LOOPBACK, Mode
 from payments_core_app.single import OneAtATime, TakenError, one_server
 from payments_core_app.worker import SweepLoop, several_at_once
@@ -77,33 +76,10 @@ def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
             "timeout_keep_alive": 30,
             "timeout_graceful_shutdown": _GRACE_S,
         }
-        if workers > 1 and hasattr(socket, "SO_REUSEPORT"):
-            Multiprocess(uvicorn.Config(_APPLICATION, **how), sockets=_Listeners(host, port)).run()
+        if workers > 1 and can_be_dealt_out:
+            Multiprocess(uvicorn.Config(_APPLICATION, **how), sockets=Listeners(host, port)).run()
         else:
             uvicorn.run(_APPLICATION, **how)
-
-
-class _Listeners(list[socket.socket]):
-    """A listener of its own for each server process: it is made where this is unpickled.
-
-    Then the kernel deals connections out among the processes. Of one listener for all of them, whichever process is
-    awake takes every connection that waits, and a client that keeps its connections stays there.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__()
-        self._place = (host, port)
-
-    def __reduce__(self) -> tuple[Callable[[str, int], list[socket.socket]], tuple[str, int]]:
-        return _listeners_here, self._place
-
-
-def _listeners_here(host: str, port: int) -> list[socket.socket]:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((host, port))
-    return [listener]
 
 
 def _refuse_another_schema(database_url: str) -> None:
