@@ -61,13 +61,13 @@ def said(store: SqlStore) -> Iterator[list[str]]:
         return rows(session, statement, **values)
 
     def written(session: Session, *parts: Any) -> Any:
-        for write, items in parts:
+        for write, items in (*session._later, *parts):
             if items:
                 note(None, None, write.text_of_rows(1))
         return write_all(session, *parts)
 
     def returned(session: Session, write: Any, items: Any, *along: Any) -> Any:
-        for other, of_other in (*along, (write, items)):
+        for other, of_other in (*session._later, *along, (write, items)):
             if of_other:
                 note(None, None, other.text_of_rows(1))
         return write_returning(session, write, items, *along)

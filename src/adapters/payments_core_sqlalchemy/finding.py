@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import Label, Table, select
+from sqlalchemy import Label, Table, case, func, select
 
+from payments_core.orders import StockMove
 from payments_core.ports import OrderPayment
 from payments_core_sqlalchemy.rows import PaymentRows, Row, from_rows
-from payments_core_sqlalchemy.statements import Statement, any_of
-from payments_core_sqlalchemy.tables import attempts, charges, history, orders, payments
+from payments_core_sqlalchemy.statements import Statement, any_of, written_out
+from payments_core_sqlalchemy.tables import attempts, charges, history, orders, payments, reservations
 
 __all__ = ["FIND", "TRIED", "Unfinished", "found_in", "tried"]
 
@@ -37,8 +38,21 @@ FIND = Statement(
     )
     .where(any_of(orders.c.order_id, "ids"))
 )
+_HELD = (
+    select(func.max(case((reservations.c.state == written_out(StockMove.RESERVED), 1), else_=0)))
+    .where(reservations.c.order_id == payments.c.order_id)
+    .correlate(payments)
+    .scalar_subquery()
+)
+"""Asked for the state as a condition, PostgreSQL may look through everything that is reserved."""
 TRIED = Statement(
-    select(*_labelled(attempts, charges), history.c.version.label("saved_as"), history.c.chain)
+    select(
+        *_labelled(attempts, charges),
+        payments.c.order_id,
+        history.c.version.label("saved_as"),
+        history.c.chain,
+        _HELD.label("held"),
+    )
     .select_from(
         attempts.join(payments, payments.c.payment_id == attempts.c.payment_id)
         .outerjoin(charges, _ON_THE_PAGE)
@@ -46,7 +60,8 @@ TRIED = Statement(
     )
     .where(any_of(attempts.c.payment_id, "ids"))
 )
-"""The pages of these payments, what was tried on them, and the history's newest entry, which the next one builds on."""
+"""The pages of these payments and what was tried on them; what a save of them needs beside: the history's newest entry,
+which the next one builds on, and whether units are reserved for the order."""
 
 
 @attrs.frozen

@@ -302,7 +302,7 @@ class SqlHistory:
             found.append(select((query if after is None else query.where(column > after)).subquery()))
         ids = union(*found).subquery()
         page = select(ids.c.payment_id).order_by(ids.c.payment_id).limit(limit)
-        return [*await self._connection.scalars(page)]
+        return [*await self._session.scalars(page)]
 
     async def records(self, payment_ids: Sequence[str]) -> list[Record]:
         """Everything stored of these payments."""
@@ -340,16 +340,16 @@ class SqlHistory:
             return {}
         h = tables.history.c
         query = select(h.payment_id, h.version, h.chain).where(tuple_(h.payment_id, h.version).in_(places))
-        return {(row.payment_id, row.version): row.chain for row in await self._connection.execute(query)}
+        return {(row.payment_id, row.version): row.chain for row in await self._session.execute(query)}
 
     async def _known(self, payment_ids: Sequence[str]) -> set[str]:
         h = tables.history.c
-        return {*await self._connection.scalars(select(h.payment_id).where(h.payment_id.in_(payment_ids)).distinct())}
+        return {*await self._session.scalars(select(h.payment_id).where(h.payment_id.in_(payment_ids)).distinct())}
 
     async def _rows(self, table: Table, payment_ids: Sequence[str], *order: Any) -> dict[str, list[Row]]:  # noqa: ANN401 - columns
         found: dict[str, list[Row]] = defaultdict(list)
         query = select(table).where(table.c.payment_id.in_(payment_ids)).order_by(*order)
-        for row in (await self._connection.execute(query)).mappings():
+        for row in (await self._session.execute(query)).mappings():
             found[row["payment_id"]].append(dict(row))
         return found
 

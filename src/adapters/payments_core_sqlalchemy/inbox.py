@@ -79,8 +79,7 @@ class SqlInbox:
         return await self._all(query.order_by(*_KEY).with_for_update())
 
     async def _all(self, query: Any) -> list[Kept]:  # noqa: ANN401 - a Select
-        await self._session.flush()
-        rows = (await self._connection.execute(query)).mappings().all()
+        rows = (await self._session.execute(query)).mappings().all()
         return _oldest_first(_kept(row, _notification(row)) for row in rows)
 
 

@@ -29,15 +29,23 @@ _LOCK_ALL = Statement(
 )
 _CLAIM = update_by(orders, {"order_id": "order_id"}, ["payment_id"])
 _STAND = update_by(orders, {"order_id": "order_id"}, ["status", "expired"])
-_CONSUME = update_by(reservations, {"order_id": "order_id", "state": "state_was"}, ["state"], returning=("order_id",))
+_CONSUME = update_by(reservations, {"order_id": "order_id", "state": "state_was"}, ["state"])
+_CONSUME_AND_TELL = update_by(
+    reservations, {"order_id": "order_id", "state": "state_was"}, ["state"], returning=("order_id",)
+)
 
 
 class SqlOrderBook:
-    """The `OrderRegistry` port."""
+    """The `OrderRegistry` port.
 
-    def __init__(self, session: Session) -> None:
+    `held` says of orders whose payment this transaction has locked whether units are reserved for them: nobody without
+    that lock touches the units of an order that has a payment.
+    """
+
+    def __init__(self, session: Session, held: dict[str, bool]) -> None:
         self._session = session
         self._connection = session.connection
+        self._held = held
         self._locked: dict[str, Order] = {}
         self._claimed: set[str] = set()
 
@@ -85,7 +93,8 @@ class SqlOrderBook:
         if any(levels.get(sku, 0) < quantity for sku, quantity in units.items()):
             return False
         await self._reserve(order_id, units)
-        await self._connection.execute(update(orders).where(orders.c.order_id == order_id).values(reserved_at=now))
+        self._held[order_id] = bool(units)
+        await self._session.execute(update(orders).where(orders.c.order_id == order_id).values(reserved_at=now))
         return True
 
     # ── what the shop asks ────────────────────────────────────────────────────────────────────────────────────────
@@ -124,18 +133,18 @@ class SqlOrderBook:
             & (orders.c.expires_at <= now)
         )
         query = select(orders.c.order_id).where(due).order_by(orders.c.expires_at).limit(limit)
-        return [*await self._connection.scalars(query)]
+        return [*await self._session.scalars(query)]
 
     async def put_stock(self, sku: str, available: int) -> StockLevel:
         """The stock of this sku with so many units that can still be reserved."""
         insert = insert_into(self._connection, stock).values(sku=sku, available=available)
         set_to = {"available": insert.excluded.available}
-        await self._connection.execute(insert.on_conflict_do_update(index_elements=["sku"], set_=set_to))
+        await self._session.execute(insert.on_conflict_do_update(index_elements=["sku"], set_=set_to))
         return StockLevel(sku, available, await self._reserved(sku))
 
     async def stock(self, sku: str) -> StockLevel | None:
         """The stock of this sku, or None."""
-        available = await self._connection.scalar(select(stock.c.available).where(stock.c.sku == sku))
+        available = await self._session.scalar(select(stock.c.available).where(stock.c.sku == sku))
         return None if available is None else StockLevel(sku, available, await self._reserved(sku))
 
     # ── rows ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,10 +155,10 @@ class SqlOrderBook:
     async def _store(self, order: Order, known: Order | None) -> None:
         row = order_to_row(order)
         if known is not None:
-            await self._connection.execute(update(orders).where(orders.c.order_id == order.order_id).values(row))
+            await self._session.execute(update(orders).where(orders.c.order_id == order.order_id).values(row))
             return
         insert = insert_into(self._connection, orders).values(row).on_conflict_do_nothing()
-        if (await self._connection.execute(insert)).rowcount != 1:
+        if (await self._session.execute(insert)).rowcount != 1:
             raise StaleWrite(f"order {order.order_id} was stored by another call")
 
     async def _give_up(self, order_id: str, *, expired: bool, due_by: datetime | None) -> bool:
@@ -157,7 +166,7 @@ class SqlOrderBook:
         if due_by is not None:
             free &= orders.c.expires_at <= due_by
         changed = {"status": OrderStatus.CANCELLED.value, "expired": expired}
-        result = await self._connection.execute(update(orders).where(free).values(changed))
+        result = await self._session.execute(update(orders).where(free).values(changed))
         if result.rowcount != 1:
             return False
         await self._release(order_id)
@@ -167,25 +176,29 @@ class SqlOrderBook:
     async def _stand(self, changed: Sequence[Row], consumed: Sequence[str]) -> set[str]:
         """The orders stand so now; those whose reserved units were consumed.
 
-        One statement, whose parts lock in no promised order: nobody else can have locked a row of these, because
-        whoever touches an order that has a payment, or its units, holds that payment's lock.
+        Both are written with what comes next, whose parts lock in no promised order: nobody else can have locked a row
+        of these, because whoever touches an order that has a payment, or its units, holds that payment's lock.
         """
-        if not consumed:
-            await self._session.write((_STAND, changed))
-            return set()
+        self._session.write_later(_STAND, changed)
         state = {"state": StockMove.CONSUMED.value, "state_was": _RESERVED}
         rows = [{"order_id": order_id, **state} for order_id in consumed]
-        return {row["order_id"] for row in await self._session.write_returning(_CONSUME, rows, (_STAND, changed))}
+        if any(order_id not in self._held for order_id in consumed):
+            return {row["order_id"] for row in await self._session.write_returning(_CONSUME_AND_TELL, rows)}
+        held = {order_id for order_id in consumed if self._held[order_id]}
+        self._session.write_later(_CONSUME, [row for row in rows if row["order_id"] in held])
+        self._held.update(dict.fromkeys(held, False))
+        return held
 
     async def _release(self, order_id: str, also_consumed: bool = False) -> bool:
+        self._held[order_id] = False
         states = [_RESERVED, StockMove.CONSUMED.value] if also_consumed else [_RESERVED]
         reserved = (reservations.c.order_id == order_id) & reservations.c.state.in_(states)
         statement = update(reservations).where(reserved).values(state=StockMove.RELEASED.value)
-        freed = await self._connection.execute(statement.returning(reservations.c.sku, reservations.c.quantity))
+        freed = await self._session.execute(statement.returning(reservations.c.sku, reservations.c.quantity))
         units = {row.sku: row.quantity for row in freed}
         for sku in sorted(units):
             more = stock.c.available + units[sku]
-            await self._connection.execute(update(stock).where(stock.c.sku == sku).values(available=more))
+            await self._session.execute(update(stock).where(stock.c.sku == sku).values(available=more))
         return bool(units)
 
     async def _take_from_stock(self, units: TrackedUnits) -> None:
@@ -202,7 +215,7 @@ class SqlOrderBook:
         if not units:
             return {}
         query = select(stock).where(stock.c.sku.in_(sorted(units))).order_by(stock.c.sku).with_for_update()
-        return {row.sku: row.available for row in await self._connection.execute(query)}
+        return {row.sku: row.available for row in await self._session.execute(query)}
 
     async def _reserve(self, order_id: str, units: TrackedUnits) -> None:
         await self._subtract(units)
@@ -211,7 +224,7 @@ class SqlOrderBook:
     async def _subtract(self, units: TrackedUnits) -> None:
         for sku in sorted(units):
             less = stock.c.available - units[sku]
-            await self._connection.execute(update(stock).where(stock.c.sku == sku).values(available=less))
+            await self._session.execute(update(stock).where(stock.c.sku == sku).values(available=less))
 
     async def _write_reservations(self, order_id: str, units: TrackedUnits) -> None:
         if not units:
@@ -220,8 +233,8 @@ class SqlOrderBook:
         set_to = {"quantity": insert.excluded.quantity, "state": insert.excluded.state}
         statement = insert.on_conflict_do_update(index_elements=["order_id", "sku"], set_=set_to)
         rows = [{"order_id": order_id, "sku": sku, "quantity": n, "state": _RESERVED} for sku, n in units.items()]
-        await self._connection.execute(statement, rows)
+        await self._session.execute(statement, rows)
 
     async def _reserved(self, sku: str) -> int:
         waiting = (reservations.c.sku == sku) & (reservations.c.state == written_out(StockMove.RESERVED))
-        return int(await self._connection.scalar(select(func.sum(reservations.c.quantity)).where(waiting)) or 0)
+        return int(await self._session.scalar(select(func.sum(reservations.c.quantity)).where(waiting)) or 0)

@@ -54,12 +54,18 @@ _PUT_REFUND, _PUT_CASE = upsert(tables.refunds), upsert(tables.cases)
 
 
 class SqlPayments:
-    """The `Payments` port."""
+    """The `Payments` port.
 
-    def __init__(self, session: Session, history: SqlHistory, subscribers: Sequence[str]) -> None:
+    `held` is told, of every order whose payment is locked, whether units are reserved for it.
+    """
+
+    def __init__(
+        self, session: Session, history: SqlHistory, held: dict[str, bool], subscribers: Sequence[str]
+    ) -> None:
         self._session = session
         self._connection = session.connection
         self._history = history
+        self._held = held
         self._subscribers = subscribers
         self._loaded: dict[str, tuple[Payment, PaymentRows]] = {}
 
@@ -69,7 +75,7 @@ class SqlPayments:
         The first statement locks, later statements read the children: a sub-select in the locking statement would see
         them as they were before it waited.
         """
-        return await self._fetch(_LOCK, payment_ids)
+        return await self._fetch(_LOCK, payment_ids, locked=True)
 
     async def load(self, payment_ids: Collection[str]) -> dict[str, Payment]:
         """These payments as they are, without a lock."""
@@ -89,19 +95,23 @@ class SqlPayments:
         query = query if before is None else query.where(p.payment_id < before)
         query = query if wanted.created_from is None else query.where(p.created_at >= wanted.created_from)
         query = query if wanted.created_to is None else query.where(p.created_at < wanted.created_to)
-        rows = (await self._connection.execute(query)).mappings().all()
+        rows = (await self._session.execute(query)).mappings().all()
         return [*(await self._whole([dict(row) for row in rows])).values()]
 
-    async def _fetch(self, statement: Statement, payment_ids: Collection[str]) -> dict[str, Payment]:
+    async def _fetch(
+        self, statement: Statement, payment_ids: Collection[str], *, locked: bool = False
+    ) -> dict[str, Payment]:
         if not payment_ids:
             return {}
-        return await self._whole(await self._session.rows(statement, ids=sorted(payment_ids)))
+        return await self._whole(await self._session.rows(statement, ids=sorted(payment_ids)), locked=locked)
 
-    async def _whole(self, rows: Sequence[Row]) -> dict[str, Payment]:
+    async def _whole(self, rows: Sequence[Row], *, locked: bool = False) -> dict[str, Payment]:
         ids = [row["payment_id"] for row in rows]
         pages = await self._children(TRIED, ids, by="attempts_payment_id")
         for payment_id, of_payment in pages.items():
             self._history.remember(payment_id, of_payment[0]["saved_as"], of_payment[0]["chain"])
+            if locked:
+                self._held[of_payment[0]["order_id"]] = bool(of_payment[0]["held"])
         refunds = await self._children(_REFUNDS, [row["payment_id"] for row in rows if row["refunds"]])
         cases = await self._children(_CASES, [row["payment_id"] for row in rows if row["cases"]])
         found = {}
@@ -185,7 +195,7 @@ class SqlPayments:
         )
         return [
             Event(row.payment_id, row.sequence, FactType(row.type), row.at, row.actor, row.data)
-            for row in await self._connection.execute(query)
+            for row in await self._session.execute(query)
         ]
 
     async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
@@ -193,8 +203,8 @@ class SqlPayments:
         table = tables.charge_owners
         key = {"provider": provider, "account": account, "transaction_id": transaction_id}
         insert = insert_into(self._connection, table).values(**key, payment_id=payment_id).on_conflict_do_nothing()
-        await self._connection.execute(insert)
-        owner = await self._connection.scalar(select(table.c.payment_id).filter_by(**key))
+        await self._session.execute(insert)
+        owner = await self._session.scalar(select(table.c.payment_id).filter_by(**key))
         return bool(owner == payment_id)
 
     async def owners(self, provider: str, account: str, transaction_ids: Collection[str]) -> dict[str, str]:
@@ -205,4 +215,4 @@ class SqlPayments:
         query = select(c.transaction_id, c.payment_id).where(
             c.provider == provider, c.account == account, c.transaction_id.in_(sorted(transaction_ids))
         )
-        return {row.transaction_id: row.payment_id for row in await self._connection.execute(query)}
+        return {row.transaction_id: row.payment_id for row in await self._session.execute(query)}

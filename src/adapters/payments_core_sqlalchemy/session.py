@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from sqlalchemy import CursorResult, Executable
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from payments_core.errors import StorageUnavailable
@@ -68,6 +69,21 @@ class Session:
         with suppress(Exception):
             await self.connection.close()
 
+    # ── statements through SQLAlchemy, after what was to be written later ──
+    async def execute(self, statement: Executable, rows: Any = None) -> CursorResult[Any]:
+        """What the connection's `execute` gives."""
+        await self.flush()
+        return await self.connection.execute(statement, rows)
+
+    async def scalar(self, statement: Executable) -> Any:
+        """The first value of the first row, None when there is none."""
+        return (await self.execute(statement)).scalar()
+
+    async def scalars(self, statement: Executable) -> list[Any]:
+        """The first value of every row."""
+        return [*(await self.execute(statement)).scalars()]
+
+    # ── statements to the driver ──
     async def rows(self, statement: Statement, **values: Any) -> list[Row]:
         """What the statement gives, by column name."""
         await self.flush()
@@ -92,7 +108,7 @@ class Session:
         """These rows go along with the next statement that writes, or before the next that reads or commits.
 
         For rows this transaction has locked already: when they are written changes nothing then, and a round trip less
-        is a batch that commits sooner. What goes through SQLAlchemy does not wait for them: `flush` first.
+        is a batch that commits sooner.
         """
         if rows:
             self._later.append((write, rows))

@@ -25,9 +25,10 @@ class SqlUnitOfWork:
         self._session = session
         self.connection = session.connection
         self.history = SqlHistory(session, keys)
-        self.payments = SqlPayments(session, self.history, subscribers)
+        held: dict[str, bool] = {}
+        self.payments = SqlPayments(session, self.history, held, subscribers)
         self.inbox = SqlInbox(session)
-        self.orders = SqlOrderBook(session)
+        self.orders = SqlOrderBook(session, held)
 
     async def commit(self) -> None:
         """Everything done is durable; a connection lost meanwhile leaves it unknown, and repeating it is safe."""
@@ -66,4 +67,4 @@ class SqlUnitOfWork:
         due = select(*key).where(due_at <= now).order_by(due_at).limit(limit).with_for_update(skip_locked=True)
         where = key[0].in_(due) if len(key) == 1 else tuple_(*key).in_(due)
         claim = update(due_at.table).where(where).values({due_at: until}).returning(*key)
-        return [tuple(row) for row in await self.connection.execute(claim)]
+        return [tuple(row) for row in await self._session.execute(claim)]

@@ -14,7 +14,7 @@ can_be_dealt_out = hasattr(socket, "SO_REUSEPORT")
 
 
 class Listeners(list[socket.socket]):
-    """The sockets of a server process, for uvicorn's supervisor: made where this is unpickled, in the process itself."""
+    """The sockets of a server process, for uvicorn's supervisor: made where this is unpickled, in the process."""
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__()
