@@ -129,7 +129,7 @@ BATCH_ITEMS_MAX = 128
 
 DECISIONS_AT_ONCE_MAX = 8
 """First clicks, and plain decisions, one transaction takes. A few, because what is committed together is answered
-together: fifty buyers who wait for one gateway would go on coming back as a crowd (ADR 27)."""
+together: fifty buyers who wait for one gateway would go on coming back as a crowd (ADR 28)."""
 
 SWEEP_BATCH_MAX = 50
 """Due rows one claim takes, so that a lease outlasts the work on it."""

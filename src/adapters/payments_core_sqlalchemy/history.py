@@ -75,7 +75,7 @@ def make_body(change: Change, before: PaymentRows | None, after: PaymentRows, ev
 
 
 def read_body(body: str) -> dict[str, Any]:
-    """What an entry says, its moments as `canonical` spells them: there were several ways to write one over the years.
+    """What an entry says, its moments as `canonical` spells them: versions before wrote them otherwise.
 
     Errors: ValueError, TypeError, LookupError, AttributeError when it says something else.
     """

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from payments_core.chain import ChainKeys
 from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
+from payments_core.payment import Payment
 from payments_core.ports import OrderPayment
 from payments_core.use_cases.together import Together
 from payments_core_sqlalchemy.finding import FIND, Unfinished, found_in
@@ -134,17 +135,15 @@ class SqlStore:
         async with database_errors(), self._reading.take() as session:
             for row in await session.rows(FIND, ids=[*rows]):
                 rows[row["order_id"]].append(row)
-        found = {order_id: found_in(of_order) for order_id, of_order in rows.items()}
-        unfinished = {order_id: part for order_id, part in found.items() if isinstance(part, Unfinished)}
-        if unfinished:
+        found = [found_in(rows[order_id]) for order_id in order_ids]
+        payments: dict[str, Payment] = {}
+        if unfinished := [part.payment_id for part in found if isinstance(part, Unfinished)]:
             async with self.reading() as uow:
-                payments = await uow.payments.load([part.payment_id for part in unfinished.values()])
-            whole = {
-                order_id: OrderPayment(part.customer_id, payments.get(part.payment_id))
-                for order_id, part in unfinished.items()
-            }
-            found.update(whole)
-        return [part for order_id in order_ids if not isinstance(part := found[order_id], Unfinished)]
+                payments = await uow.payments.load(unfinished)
+        return [
+            OrderPayment(part.customer_id, payments.get(part.payment_id)) if isinstance(part, Unfinished) else part
+            for part in found
+        ]
 
     async def close(self) -> None:
         """Every connection is given back."""
