@@ -114,7 +114,8 @@ def wish_unanswered(payment: Payment, transaction_id: str, now: datetime) -> Pay
     if charge is None or charge.due not in WISHES or wish_done(charge):
         return payment
     asked_at = charge.asked_at or now
-    payment = payment.with_charge(attrs.evolve(charge, check_at=next_look(asked_at, now), checks=charge.checks + 1))
+    check_at = next_look(asked_at, charge.checks, now)
+    payment = payment.with_charge(attrs.evolve(charge, check_at=check_at, checks=charge.checks + 1))
     if not is_overdue(asked_at, now):
         return payment
     evidence = {"asked": charge.due.value, "by": charge.asked_by or ""}

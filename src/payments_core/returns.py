@@ -171,7 +171,7 @@ def _with_next_check(payment: Payment, key: str, state: RefundState, now: dateti
     refund = payment.refund(key)
     if refund is None or refund.state not in UNDER_WAY:
         return payment
-    check_at = next_look(refund.at, now) if now < refund.at + REFUND_ASKED_FOR else None
+    check_at = next_look(refund.at, refund.checks, now) if now < refund.at + REFUND_ASKED_FOR else None
     return payment.with_refund(attrs.evolve(refund, state=state, check_at=check_at, checks=refund.checks + 1))
 
 

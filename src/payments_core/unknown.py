@@ -14,10 +14,14 @@ __all__ = ["is_overdue", "next_look", "was_sent_enough"]
 _STEPS = (*accumulate(UNKNOWN_SCHEDULE),)
 
 
-def next_look(asked_at: datetime, now: datetime) -> datetime:
-    """The moment of the next step for what was asked at `asked_at`; the last pause repeats."""
+def next_look(asked_at: datetime, tries: int, now: datetime) -> datetime:
+    """The moment of the next step for what was asked at `asked_at` and tried so often; the last pause repeats.
+
+    The pause is that of the step whose time has come, or an earlier one while there were fewer tries: a first call that
+    hung for a minute is followed up after seconds.
+    """
     passed = sum(now >= asked_at + step for step in _STEPS)
-    return now + UNKNOWN_SCHEDULE[min(passed, len(UNKNOWN_SCHEDULE) - 1)]
+    return now + UNKNOWN_SCHEDULE[min(passed, tries, len(UNKNOWN_SCHEDULE) - 1)]
 
 
 def is_overdue(asked_at: datetime, now: datetime) -> bool:

@@ -219,6 +219,13 @@ def test_an_unanswered_refund_is_asked_about_later_each_time(state: RefundState)
         now += pause
 
 
+def test_a_first_call_that_hung_is_followed_up_at_once() -> None:
+    late = NOW + timedelta(minutes=3)
+    waits = refund_unanswered(with_refund(SENT, checks=1), "k-1", late).refund("k-1")
+    assert waits is not None
+    assert waits.check_at == late + UNKNOWN_SCHEDULE[1]
+
+
 def test_looks_that_come_early_use_up_no_schedule_of_a_refund() -> None:
     """Found by a storm of ten thousand orders: a gateway that comes and goes makes everything due each time."""
     early = NOW + timedelta(minutes=3)
