@@ -1,16 +1,21 @@
 """What was left behind is found: by reconciliation, by delivery, when a gateway is back, by whoever watches."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from functools import partial
 
+import attrs
 import pytest
 from sqlalchemy import text, update
 
 from harness.sql_shop import SqlShop
 from payments_core import Signal
+from payments_core.errors import StorageUnavailable
 from payments_core.facts import Event
 from payments_core.limits import DELIVERY_SCHEDULE, LEASE, REFRESH_EVERY
-from payments_core.payment import AttemptState, RefundState
+from payments_core.payment import AttemptState, Payment, RefundState
 from payments_core.use_cases.reconcile import DifferenceKind, Outcome, Reconciled
 from payments_core_sqlalchemy import SqlStore, tables, verified_pages
 from payments_core_sqlalchemy.migrate import migrate_async
@@ -18,6 +23,7 @@ from payments_core_sqlalchemy.outbox import SqlOutbox
 from payments_core_sqlalchemy.recovery import SqlRecovery
 from payments_core_sqlalchemy.survey import SqlSurvey
 from payments_core_sqlalchemy.turns import SqlTurns
+from payments_core_sqlalchemy.unit_of_work import SqlUnitOfWork
 from payments_core_sqlalchemy.watch import INVARIANTS, Watch
 
 
@@ -276,6 +282,42 @@ async def test_orders_ledgers_and_stock_agree_after_all_kinds_of_lives(shop: Sql
     broken = await Watch(shop.store).broken()
     assert {name: found.examples for name, found in broken.items() if found.count} == {}
     assert broken.keys() == INVARIANTS.keys()
+
+
+async def test_a_dispute_that_was_won_adds_up(shop: SqlShop) -> None:
+    """What was charged back and given back again is published as both."""
+    payment_id = await shop.paid()
+    for charged_back in (5_000, 0):
+        await shop.service.sweep.desk.change(payment_id, partial(_charged_back, minor=charged_back), actor="gateway")
+    assert [kind for kind in await shop.events(payment_id) if "charge" in kind] == [
+        "payment.charged_back",
+        "payment.charge_back_returned",
+    ]
+    assert (await Watch(shop.store).broken())["published_money"].count == 0
+
+
+@pytest.mark.postgres
+async def test_what_reads_whole_tables_may_take_longer_than_a_statement_of_a_payment(
+    new_database: Callable[[str], str],
+) -> None:
+    """With millions of payments an invariant takes more than the five seconds after which a statement is given up."""
+    store = SqlStore(new_database("postgres"))
+    long = text("SELECT pg_sleep(5.5)")
+
+    async def asked(reading: AbstractAsyncContextManager[SqlUnitOfWork]) -> None:
+        async with reading as uow:
+            await uow.connection.execute(long)
+
+    through, given_up = await asyncio.gather(
+        asked(store.reading_through()), asked(store.reading()), return_exceptions=True
+    )
+    assert through is None
+    assert isinstance(given_up, StorageUnavailable)
+    await store.close()
+
+
+def _charged_back(payment: Payment, minor: int) -> Payment:
+    return payment.with_charge(attrs.evolve(payment.charges[0], charged_back_minor=minor))
 
 
 @pytest.mark.parametrize(

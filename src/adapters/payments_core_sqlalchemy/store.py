@@ -26,6 +26,8 @@ __all__ = ["SqlStore", "database_errors", "engine_for"]
 
 _CONNECT_S, _POOL_WAIT_S, _STATEMENT_S = 1.5, 1.5, 5.0
 """A database that is down is reported within two seconds; a statement that hangs is given up."""
+_WHOLE_TABLES_S = 300.0
+"""What reads whole tables takes about a second for a million rows."""
 _BUSY_MS = 5_000
 """How long another process's write is waited for on SQLite."""
 _RETRY_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
@@ -83,6 +85,7 @@ class SqlStore:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._subscribers = subscribers
         self.history_keys = ChainKeys(history_keys)
+        self._patient: AsyncEngine | None = None
         self._writer = engine_for(url, writes=True, connections=connections, told=_LOOKS_UP)
         self._reader = engine_for(url, writes=False, connections=connections) if self.is_sqlite else self._writer
         self._writing = Sessions(_ours_to_begin(self._writer), 1 if self.is_sqlite else connections, _wait_s(self.url))
@@ -122,6 +125,26 @@ class SqlStore:
             await session.begin("BEGIN" if self.is_sqlite else one_picture)
             yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
 
+    @asynccontextmanager
+    async def reading_through(self) -> AsyncIterator[SqlUnitOfWork]:
+        """The same for questions that read whole tables: on PostgreSQL they may take minutes, on one connection apart.
+
+        Errors: StorageUnavailable.
+        """
+        if self.is_sqlite:
+            async with self.reading() as uow:
+                yield uow
+            return
+        if self._patient is None:
+            self._patient = engine_for(self.url, writes=False, connections=1, statement_s=_WHOLE_TABLES_S)
+        sessions = Sessions(_ours_to_begin(self._patient), 1, _wait_s(self.url))
+        try:
+            async with database_errors(), sessions.take() as session:
+                await session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
+        finally:
+            await sessions.close()
+
     async def find(self, order_id: str) -> OrderPayment | None:
         """The payment of this order; those that are wanted while others are read are read together, in one statement.
 
@@ -152,6 +175,8 @@ class SqlStore:
         await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()
+        if self._patient is not None:
+            await self._patient.dispose()
 
 
 def _wait_s(url: URL) -> float:
@@ -167,7 +192,12 @@ def _ours_to_begin(engine: AsyncEngine) -> AsyncEngine:
 
 
 def engine_for(
-    url: str, *, writes: bool, connections: int = _CONNECTIONS, told: Mapping[str, str] | None = None
+    url: str | URL,
+    *,
+    writes: bool,
+    connections: int = _CONNECTIONS,
+    told: Mapping[str, str] | None = None,
+    statement_s: float = _STATEMENT_S,
 ) -> AsyncEngine:
     """An engine with every wait bounded and every commit durable; PostgreSQL is `told` more settings by name."""
     if make_url(url).get_backend_name() == "sqlite":
@@ -179,7 +209,7 @@ def engine_for(
         pool_timeout=_POOL_WAIT_S,
         connect_args={
             "timeout": _CONNECT_S,
-            "command_timeout": _STATEMENT_S,
+            "command_timeout": statement_s,
             "server_settings": {
                 "application_name": "payments-core",
                 "lock_timeout": "3000",
@@ -190,7 +220,7 @@ def engine_for(
     )
 
 
-def _sqlite(url: str, *, writes: bool) -> AsyncEngine:
+def _sqlite(url: str | URL, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
         pool_size=1 if writes else _SQLITE_READERS,

@@ -194,6 +194,7 @@ _SIGNS = {
     FactType.PAYMENT_REFUNDED: ("refunded", 1),
     FactType.PAYMENT_REFUND_RETURNED: ("refunded", -1),
     FactType.PAYMENT_CHARGED_BACK: ("charged_back", 1),
+    FactType.PAYMENT_CHARGE_BACK_RETURNED: ("charged_back", -1),
 }
 
 
@@ -303,7 +304,7 @@ class Watch:
         Errors: StorageUnavailable.
         """
         answers = {}
-        async with self._store.reading() as uow:
+        async with self._store.reading_through() as uow:
             for name in names:
                 _, query = INVARIANTS[name]
                 which = query.subquery()
