@@ -25,6 +25,8 @@ from chaos.system import STRIPE_SECRET, System, running_system
 from harness.clock import lasting_token
 from harness.midtrans import CODES, signature
 from payments_core_simulator.process import RunningSimulator
+from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy.watch import Watch
 
 __all__ = ["run"]
 
@@ -219,6 +221,19 @@ async def _judge(system: System, client: Client, outcome: Outcome) -> None:
         *(f"BUG {what}" for what in client.bugs),
         *log_findings(logs),
         *([] if done.returncode == 0 else [f"VERIFY {outcome.verify}"]),
+        *await _broken_invariants(system),
+    ]
+
+
+async def _broken_invariants(system: System) -> list[str]:
+    """What `payments doctor` and the metrics would call an operator for."""
+    store = SqlStore(system.database.url)
+    try:
+        broken = await Watch(store).broken()
+    finally:
+        await store.close()
+    return [
+        f"INVARIANT {name}: {found.count}, such as {found.examples}" for name, found in broken.items() if found.count
     ]
 
 
