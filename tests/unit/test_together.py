@@ -164,3 +164,35 @@ async def test_when_the_first_caller_goes_away_the_others_go_on() -> None:
     work.let()
     assert await tasks[1] == 4
     assert work.batches == [[1], [2]]
+
+
+def test_a_loop_that_ends_while_somebody_waits_leaves_nothing_behind() -> None:
+    """Found by ten thousand made-up worlds: whoever was being served is thrown away with his loop."""
+    forever = asyncio.Event()
+    stops = True
+
+    async def work(items: Sequence[int]) -> list[int | Exception]:
+        if stops:
+            await forever.wait()
+        return [2 * item for item in items]
+
+    together = Together(work)
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> list[asyncio.Task[int]]:
+        tasks = [loop.create_task(together(item)) for item in (1, 2)]
+        await asyncio.sleep(0)
+        return tasks
+
+    for task in loop.run_until_complete(begin()):
+        coroutine = task.get_coro()
+        assert coroutine is not None
+        coroutine.close()
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    loop.close()
+    stops = False
+
+    async def three(first: int) -> list[int]:
+        return await asyncio.gather(*(together(first + more) for more in range(3)))
+
+    assert asyncio.run(three(3)) == [6, 8, 10]

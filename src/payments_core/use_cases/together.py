@@ -46,10 +46,12 @@ class Together(Generic[Item, Result]):
         return result
 
     def _go_on(self) -> None:
-        """Whoever came meanwhile is not bound to the caller they waited for."""
-        if self._queue:
-            self._running = asyncio.get_running_loop().create_task(self._run())
+        """Whoever came meanwhile is not bound to the caller they waited for; when their loop is over, nobody waits."""
+        loop = self._queue[0][1].get_loop() if self._queue else None
+        if loop is not None and loop.is_running():
+            self._running = loop.create_task(self._run())
         else:
+            self._queue.clear()
             self._is_busy = False
 
     async def _run(self) -> None:
