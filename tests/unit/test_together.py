@@ -167,7 +167,7 @@ async def test_when_the_first_caller_goes_away_the_others_go_on() -> None:
 
 
 def test_a_loop_that_ends_while_somebody_waits_leaves_nothing_behind() -> None:
-    """Found by ten thousand made-up worlds: whoever was being served is thrown away with his loop."""
+    """Found by made-up worlds beyond the usual thousand: whoever was being served is thrown away with his loop."""
     forever = asyncio.Event()
     stops = True
 
