@@ -17,6 +17,7 @@ from payments_core.errors import (
 )
 from payments_core.limits import RETRY_SCHEDULE, UNKNOWN_SCHEDULE
 from payments_core.payment import AttemptState, CaseDecision, ChargeDue
+from unit.values import SENT_ENOUGH
 from unit.world import World, rupiah
 
 BY = "operator:olivia"
@@ -429,18 +430,6 @@ async def test_a_step_that_is_refused_leaves_the_hold_and_says_nothing(world: Wo
     payment = await world.service.operate.step(world.payment.payment_id, transaction)
     assert payment is not None
     assert (payment.charges[0].due, world.status.value) == (None, "authorized")
-
-
-_OVER = sum(UNKNOWN_SCHEDULE, timedelta(0))
-SENT_ENOUGH = pytest.mark.parametrize(
-    ("checks", "age", "sent"),
-    [
-        (len(UNKNOWN_SCHEDULE) + 1, _OVER, 0),
-        (len(UNKNOWN_SCHEDULE), _OVER, 1),
-        (len(UNKNOWN_SCHEDULE) + 1, _OVER - timedelta(seconds=1), 1),
-    ],
-)
-"""Looks there were, how long ago it was asked for, and whether it is sent once more: both ends have to be reached."""
 
 
 @SENT_ENOUGH

@@ -11,7 +11,6 @@ import pytest
 from harness.soak import size
 from payments_core import GatewayTraits, Money, Payment, Policy, Signal
 from payments_core.errors import AmountNotRepresentable, Conflict, GatewayUnavailable, InvalidInput, NotFound
-from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.payment import AttemptState, CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
 from payments_core.ports import RefundReply, Refused
@@ -19,7 +18,7 @@ from payments_core.returns import refund_refused
 from payments_core.states import ChargeState
 from payments_core.use_cases import return_money
 from payments_core_memory import MemoryGateway
-from unit.values import PAID
+from unit.values import PAID, SENT_ENOUGH
 from unit.world import IDR, World, rupiah
 
 PRICE = 100_000
@@ -440,18 +439,6 @@ async def test_a_refund_is_asked_about_before_it_is_sent_again(world: World) -> 
     await world.service.refund.step(world.payment.payment_id, made.key)
     assert world.payment.refunds[0].state is RefundState.CONFIRMED
     assert world.gateway.calls.count("refund") == 1
-
-
-_OVER = sum(UNKNOWN_SCHEDULE, timedelta(0))
-SENT_ENOUGH = pytest.mark.parametrize(
-    ("checks", "age", "sent"),
-    [
-        (len(UNKNOWN_SCHEDULE) + 1, _OVER, 0),
-        (len(UNKNOWN_SCHEDULE), _OVER, 1),
-        (len(UNKNOWN_SCHEDULE) + 1, _OVER - timedelta(seconds=1), 1),
-    ],
-)
-"""Looks there were, how long ago it was asked for, and whether it is sent once more: both ends have to be reached."""
 
 
 @SENT_ENOUGH

@@ -1,8 +1,12 @@
 """Values for tests of plain functions: a payment of Rp 100,000 with one open page, and what may stand on it."""
 
+from datetime import timedelta
+
 import attrs
+import pytest
 
 from payments_core import Observation, Payment, Signal
+from payments_core.limits import UNKNOWN_SCHEDULE
 from payments_core.payment import AttemptState, Case, Charge, Refund, RefundState
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing import samples
@@ -73,3 +77,15 @@ DEAD = with_page(PAGE, state=AttemptState.DEAD, proof="closed")
 SPENT = with_page(PAGE, state=AttemptState.SPENT)
 HELD = PAGE.with_charge(charge(ChargeState.AUTHORIZED))
 PAID = attrs.evolve(SPENT.with_charge(charge()), paid_by="tx", paid_at=NOW)
+
+
+_OVER = sum(UNKNOWN_SCHEDULE, timedelta(0))
+SENT_ENOUGH = pytest.mark.parametrize(
+    ("checks", "age", "sent"),
+    [
+        (len(UNKNOWN_SCHEDULE) + 1, _OVER, 0),
+        (len(UNKNOWN_SCHEDULE), _OVER, 1),
+        (len(UNKNOWN_SCHEDULE) + 1, _OVER - timedelta(seconds=1), 1),
+    ],
+)
+"""Looks there were, how long ago it was asked for, and whether it is sent once more: both ends have to be reached."""
