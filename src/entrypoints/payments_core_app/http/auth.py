@@ -1,7 +1,6 @@
 """Guards: who may call a route. They run before the body is read, so a stranger learns nothing from a bad body.
 
-They are hooks before the request and not Litestar's `guards`, which it hands a fresh copy of the route each time: a
-tenth of what a status read costs.
+They are hooks before the request and not Litestar's `guards`, which it hands a fresh copy of the route each time.
 """
 
 from collections.abc import Awaitable, Callable
