@@ -330,7 +330,7 @@ class Kept:
     """A stored notification with its verdict.
 
     Shape: `asked` is the reading number that may answer it, `tries` counts readings that were behind it, `check_at` is
-    when it is due again. `times` counts deliveries. `fresh` is True when this very call stored it.
+    when it is due again. `times` counts deliveries. `fresh` is True while it is not stored yet.
     """
 
     notification: Notification
@@ -346,11 +346,12 @@ class Kept:
 class Inbox(Protocol):
     """Notifications received, once each."""
 
-    async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
-        """Each notification stored, or found as it was stored before and counted once more."""
+    async def put(self, kept: Sequence[Kept]) -> None:
+        """The fresh ones stored as they are; of the others verdict, reason, asked, tries, times and check_at.
 
-    async def update(self, kept: Sequence[Kept]) -> None:
-        """Verdict, reason, asked, tries and check_at as they stand in these values."""
+        A fresh one that another transaction stored meanwhile, which is possible only where no payment's lock is held
+        for both, stays as that one left it, and is counted.
+        """
 
     async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         """The hints that wait for an answer, oldest first, locked until the transaction ends.
@@ -468,7 +469,7 @@ class OrderPayment:
 class UnitOfWork(Protocol):
     """One transaction over everything; leaving it without `commit` changes nothing.
 
-    Lock order: notification keys, payment ids, order ids, skus, each sorted.
+    Lock order: payment ids, notification keys, order ids, skus, each sorted.
     """
 
     @property

@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-import attrs
 import pytest
 
 from payments_core.decide import Verdict
-from payments_core.testing.samples import NOW, notification
+from payments_core.testing.samples import NOW, arrived, notification
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.housekeeping import Forgotten, Housekeeping
 from payments_core_sqlalchemy.idempotency import Answered, Begun, RequestKey, SqlIdempotency
@@ -40,14 +39,13 @@ async def test_a_notification_that_never_found_its_payment_is_forgotten_in_the_e
     housekeeping = Housekeeping(store)
     try:
         async with store.transaction() as uow:
-            kept = await uow.inbox.remember([notification(1), notification(2)])
-            first, second = (attrs.evolve(item, verdict=Verdict.UNMATCHED) for item in kept.values())
-            await uow.inbox.update([first, attrs.evolve(second, verdict=Verdict.APPLIED)])
+            kept = [arrived(notification(1), Verdict.UNMATCHED), arrived(notification(2), Verdict.APPLIED)]
+            await uow.inbox.put(kept)
             await uow.commit()
         assert await housekeeping.forget(NOW + 89 * DAY) == Forgotten(0, 0)
         assert await housekeeping.forget(NOW + 91 * DAY) == Forgotten(0, 1)
         async with store.reading() as uow:
-            left = await uow.inbox.load([item.notification.key for item in kept.values()])
+            left = await uow.inbox.load([item.notification.key for item in kept])
         assert [item.verdict for item in left] == [Verdict.APPLIED]
     finally:
         await store.close()

@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "transactions": ["tx-7"],
     "this_order": f"{7:026d}",
     "this_payment": f"{9:026d}",
+    "keys": '[["7", "midtrans", "default", "7"]]',
 }
 
 

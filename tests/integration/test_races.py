@@ -104,7 +104,7 @@ async def test_an_order_changed_at_the_moment_of_the_first_click_is_paid_as_it_w
 async def test_a_duplicate_that_meets_the_answer_of_its_own_question_is_no_deadlock(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both want the notification's row and the payment's: whoever comes, the row of the notification first."""
+    """Both want the notification's row and the payment's: whoever comes, the payment first."""
     token, waiting = await shop.opened(), SqlInbox.waiting
     notification = shop.understood(shop.gateway.buyer_tries(token, Signal.SETTLED))
     (first,) = await shop.service.receive.accept([notification])

@@ -14,7 +14,7 @@ from payments_core.commands import AskCharge, CancelCharge
 from payments_core.decide import Verdict
 from payments_core.errors import MalformedNotification, NotAuthentic, NotFound, StaleWrite, StorageUnavailable
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
-from payments_core.ports import Foreign, Genuine
+from payments_core.ports import Foreign, Genuine, Kept
 from payments_core.states import CaseKind
 from payments_core.use_cases import receive_notification
 from payments_core.use_cases.receive_notification import Accepted
@@ -296,14 +296,14 @@ async def test_one_bad_item_does_not_take_its_neighbours(world: World, monkeypat
     bodies = [world.gateway.notification(world.tries(Signal.PENDING)) for _ in range(3)]
     batch = [world.service.receive.understand("memory", *body) for body in bodies]
     poison = batch[1].transaction_id  # type: ignore[union-attr]
-    remember = type(world.store.inbox).remember
+    put = type(world.store.inbox).put
 
-    async def failing(self: object, notifications: list[object]) -> object:
-        if any(n.transaction_id == poison for n in notifications):  # type: ignore[attr-defined]
+    async def failing(self: object, kept: list[Kept]) -> None:
+        if any(item.notification.transaction_id == poison for item in kept):
             raise StaleWrite("this one breaks")
-        return await remember(self, notifications)  # type: ignore[arg-type]
+        await put(self, kept)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(type(world.store.inbox), "remember", failing)
+    monkeypatch.setattr(type(world.store.inbox), "put", failing)
     answers = await world.service.receive.accept(batch)  # type: ignore[arg-type]
     assert [type(answer) for answer in answers] == [Accepted, StaleWrite, Accepted]
 
@@ -374,7 +374,7 @@ async def test_what_cannot_be_stored_is_said_so(world: World, monkeypatch: pytes
     async def full(*_: object) -> None:
         raise StorageUnavailable("the disk is full")
 
-    monkeypatch.setattr(type(world.store.inbox), "remember", full)
+    monkeypatch.setattr(type(world.store.inbox), "put", full)
     with pytest.raises(StorageUnavailable):
         await world.service.receive("memory", body, headers)
 

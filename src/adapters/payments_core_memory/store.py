@@ -12,7 +12,7 @@ from payments_core.errors import StaleWrite
 from payments_core.facts import Event
 from payments_core.orders import OrderStatus
 from payments_core.payment import Payment
-from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey, OrderPayment, PaymentFilter
+from payments_core.ports import Change, Due, DueKind, Kept, NotificationKey, OrderPayment, PaymentFilter
 from payments_core.status import status
 from payments_core_memory.orders import MemoryOrders
 
@@ -93,22 +93,15 @@ class _Inbox:
     def copy(self) -> "_Inbox":
         return _Inbox(dict(self.rows))
 
-    async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
-        answer: dict[NotificationKey, Kept] = {}
-        for notification in notifications:
-            key = notification.key
-            known = self.rows.get(key)
-            fresh = known is None or (key in answer and answer[key].fresh)
-            times = known.times + 1 if known else 1
-            kept = attrs.evolve(known, times=times) if known else Kept(notification=notification, verdict=Verdict.STALE)
-            self.rows[key] = kept
-            answer[key] = attrs.evolve(kept, fresh=fresh)
-        return answer
-
-    async def update(self, kept: Sequence[Kept]) -> None:
+    async def put(self, kept: Sequence[Kept]) -> None:
         for item in kept:
+            key = item.notification.key
+            known = self.rows.get(key)
+            if item.fresh and known is not None:
+                self.rows[key] = attrs.evolve(known, times=known.times + item.times)
+                continue
             says_no_more = attrs.evolve(item.notification, says=None)
-            self.rows[item.notification.key] = attrs.evolve(item, fresh=False, notification=says_no_more)
+            self.rows[key] = attrs.evolve(item, fresh=False, notification=says_no_more)
 
     async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         return [

@@ -1,6 +1,5 @@
 """Notifications received, once each: the bytes are the identity."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,18 +10,26 @@ from payments_core.decide import Verdict
 from payments_core.ports import Kept, Notification, NotificationKey
 from payments_core_sqlalchemy.rows import Row
 from payments_core_sqlalchemy.session import Session
-from payments_core_sqlalchemy.statements import Statement, any_of, insert, update_by, written_out
+from payments_core_sqlalchemy.statements import (
+    Statement,
+    any_key_of,
+    any_of,
+    insert,
+    keys_document,
+    update_by,
+    written_out,
+)
 from payments_core_sqlalchemy.tables import notifications as table
 
 __all__ = ["SqlInbox"]
 
 _KEY = (table.c.shard, table.c.provider, table.c.account, table.c.digest)
 _KEY_NAMES = tuple(column.name for column in _KEY)
-_REMEMBER = insert(
+_NEW = insert(
     table,
     conflict=f"ON CONFLICT ({', '.join(_KEY_NAMES)}) DO UPDATE SET times = notifications.times + excluded.times",
-    returning=(*_KEY_NAMES, "verdict", "reason", "asked", "tries", "times", "check_at"),
 )
+_LOCK = Statement(select(table).where(any_key_of(_KEY, "keys")).order_by(*_KEY).with_for_update(of=table))
 _WAITING = Statement(
     select(table)
     .where(
@@ -33,7 +40,9 @@ _WAITING = Statement(
     .order_by(*_KEY)
     .with_for_update()
 )
-_UPDATE = update_by(table, {name: name for name in _KEY_NAMES}, ["verdict", "reason", "asked", "tries", "check_at"])
+_UPDATE = update_by(
+    table, {name: name for name in _KEY_NAMES}, ["verdict", "reason", "asked", "tries", "times", "check_at"]
+)
 
 
 class SqlInbox:
@@ -43,24 +52,11 @@ class SqlInbox:
         self._session = session
         self._connection = session.connection
 
-    async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
-        """Each notification stored, or found as it was stored before and counted once more; one statement.
-
-        Rows are written in the order of their keys, which is the first step of the global lock order.
-        """
-        times = Counter(notification.key for notification in notifications)
-        unique = {notification.key: notification for notification in reversed(notifications)}
-        rows = [_new_row(unique[key], times[key]) for key in sorted(unique, key=_sort_key)]
-        answer = {}
-        for row in await self._session.write_returning(_REMEMBER, rows):
-            key = _key_of(row)
-            answer[key] = _kept(row, unique[key], fresh=row["times"] == times[key])
-        return answer
-
-    async def update(self, kept: Sequence[Kept]) -> None:
-        """Verdict, reason, asked, tries and check_at as they stand in these values."""
-        rows = [_update_row(item) for item in sorted(kept, key=lambda item: _sort_key(item.notification.key))]
-        self._session.write_later(_UPDATE, rows)
+    async def put(self, kept: Sequence[Kept]) -> None:
+        """The fresh ones stored, the others as they stand now; rows are written in the order of their keys."""
+        rows = sorted(kept, key=lambda item: _sort_key(item.notification.key))
+        self._session.write_later(_NEW, [_new_row(item) for item in rows if item.fresh])
+        self._session.write_later(_UPDATE, [_update_row(item) for item in rows if not item.fresh])
 
     async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         """The hints that wait for an answer, oldest first, locked in the order of their keys."""
@@ -73,10 +69,8 @@ class SqlInbox:
 
     async def lock(self, keys: Collection[NotificationKey]) -> list[Kept]:
         """The same, locked in the order of their keys."""
-        return await self._locked(select(table).where(tuple_(*_KEY).in_([attrs.astuple(key) for key in keys])))
-
-    async def _locked(self, query: Any) -> list[Kept]:  # noqa: ANN401 - a Select
-        return await self._all(query.order_by(*_KEY).with_for_update())
+        rows = await self._session.rows(_LOCK, keys=keys_document(map(_sort_key, keys))) if keys else []
+        return _oldest_first(_kept(row, _notification(row)) for row in rows)
 
     async def _all(self, query: Any) -> list[Kept]:  # noqa: ANN401 - a Select
         rows = (await self._session.execute(query)).mappings().all()
@@ -95,21 +89,13 @@ def _key_of(row: Mapping[Any, Any]) -> NotificationKey:
     return NotificationKey(row["shard"], row["provider"], row["account"], row["digest"])
 
 
-def _new_row(notification: Notification, times: int) -> Row:
+def _new_row(kept: Kept) -> Row:
+    notification = kept.notification
     return {
-        "shard": notification.key.shard,
-        "provider": notification.key.provider,
-        "account": notification.key.account,
-        "digest": notification.key.digest,
+        **_update_row(kept),
         "transaction_id": notification.transaction_id,
         "body": notification.body,
         "received_at": notification.received_at,
-        "verdict": Verdict.STALE.value,
-        "reason": "",
-        "asked": 0,
-        "tries": 0,
-        "times": times,
-        "check_at": None,
     }
 
 
@@ -124,6 +110,7 @@ def _update_row(kept: Kept) -> Row:
         "reason": kept.reason,
         "asked": kept.asked,
         "tries": kept.tries,
+        "times": kept.times,
         "check_at": kept.check_at,
     }
 
@@ -137,7 +124,7 @@ def _notification(row: Mapping[Any, Any]) -> Notification:
     )
 
 
-def _kept(row: Mapping[Any, Any], notification: Notification, *, fresh: bool = False) -> Kept:
+def _kept(row: Mapping[Any, Any], notification: Notification) -> Kept:
     return Kept(
         notification=notification,
         verdict=Verdict(row["verdict"]),
@@ -146,5 +133,4 @@ def _kept(row: Mapping[Any, Any], notification: Notification, *, fresh: bool = F
         tries=row["tries"],
         times=row["times"],
         check_at=row["check_at"],
-        fresh=fresh,
     )

@@ -29,6 +29,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
+    Text,
     TypeDecorator,
     bindparam,
     literal_column,
@@ -43,9 +44,11 @@ __all__ = [
     "Row",
     "Statement",
     "Write",
+    "any_key_of",
     "any_of",
     "document",
     "insert",
+    "keys_document",
     "update_by",
     "upsert",
     "written_out",
@@ -91,6 +94,42 @@ def _any_of_json(element: any_of, compiler: Any, **options: Any) -> str:  # noqa
 def _any_of_array(element: any_of, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own
     column, values = (compiler.process(part, **options) for part in (element.column, element.values))
     return f"{column} = ANY ({values})"
+
+
+class any_key_of(ColumnElement[bool]):  # noqa: N801 - reads like the operator it is
+    """Whether the columns are one of the keys given under a name, as one JSON document (`keys_document`)."""
+
+    type = Boolean()
+    inherit_cache = False
+
+    def __init__(self, columns: Sequence[Column[Any]], name: str) -> None:
+        self.columns, self.values = columns, bindparam(name, type_=Text())
+
+    def self_group(self, against: object = None) -> "any_key_of":  # noqa: ARG002 - SQLAlchemy's own
+        """As it is."""
+        return self
+
+    def written(self, compiler: Any, part: str, source: str, options: Mapping[str, Any]) -> str:  # noqa: ANN401
+        """The condition, with each part of a key taken from the document in these words."""
+        columns = ", ".join(compiler.process(column, **options) for column in self.columns)
+        parts = ", ".join(part.format(position) for position in range(len(self.columns)))
+        values = compiler.process(self.values, **options)
+        return f"({columns}) IN (SELECT {parts} FROM {source.format(values)})"
+
+
+@compiles(any_key_of)
+def _any_key_sqlite(element: any_key_of, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own
+    return element.written(compiler, "json_extract(value, '$[{}]')", "json_each({})", options)
+
+
+@compiles(any_key_of, "postgresql")
+def _any_key_postgresql(element: any_key_of, compiler: Any, **options: Any) -> str:  # noqa: ANN401 - SQLAlchemy's own
+    return element.written(compiler, "k ->> {}", "json_array_elements({}::json) AS k", options)
+
+
+def keys_document(keys: Iterable[Sequence[str]]) -> str:
+    """Keys as `any_key_of` reads them."""
+    return msgspec.json.encode([*keys]).decode()
 
 
 def written_out(word: Enum) -> ColumnElement[str]:

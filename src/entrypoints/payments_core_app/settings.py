@@ -336,13 +336,13 @@ def _drain(reader: "_Reader") -> timedelta:
 def _limit(reader: "_Reader", gateway: str) -> Allowance:
     """What all processes together may ask of a gateway; generous, because nobody publishes Midtrans' own limit."""
     return Allowance(
-        in_flight=reader.whole(f"{gateway}_CALLS_IN_FLIGHT", 256, _CALLS_MAX),
-        per_second=reader.whole(f"{gateway}_CALLS_PER_SECOND", 1000, _CALLS_MAX),
+        in_flight=reader.whole(f"{gateway}_CALLS_IN_FLIGHT", 1024, _CALLS_MAX),
+        per_second=reader.whole(f"{gateway}_CALLS_PER_SECOND", 2000, _CALLS_MAX),
     )
 
 
 def _threads(reader: "_Reader") -> int:
-    return reader.whole("MIDTRANS_THREADS", 256, _THREADS_MAX)
+    return reader.whole("MIDTRANS_THREADS", 512, _THREADS_MAX)
 
 
 @attrs.define

@@ -8,14 +8,15 @@ from typing import Any
 
 import attrs
 
+from payments_core.decide import Verdict
 from payments_core.facts import Event, FactType
 from payments_core.identity import make_payment_id, provider_order_id
 from payments_core.money import Currency, Money
 from payments_core.orders import Customer, Item, Order
 from payments_core.payment import Attempt, AttemptState, Payment
-from payments_core.ports import Notification, NotificationKey
+from payments_core.ports import Kept, Notification, NotificationKey
 
-__all__ = ["IDR", "LATER", "NOW", "event", "notification", "order", "payment"]
+__all__ = ["IDR", "LATER", "NOW", "arrived", "event", "notification", "order", "payment"]
 
 IDR = Currency.of("IDR")
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -67,6 +68,11 @@ def notification(number: int = 1, shard: str = "", transaction_id: str = "tx") -
     """A notification with bytes of its own for each number; `shard` is the payment id it names."""
     key = NotificationKey(shard, "midtrans", "default", f"{number:064d}")
     return Notification(key=key, body=b'{"n": %d}' % number, received_at=NOW, transaction_id=transaction_id)
+
+
+def arrived(notification: Notification, verdict: Verdict = Verdict.STALE, **more: Any) -> Kept:  # noqa: ANN401 - fields
+    """The notification with this verdict, not stored yet."""
+    return Kept(notification=notification, verdict=verdict, fresh=True, **more)
 
 
 def event(made: Payment, sequence: int) -> Event:

@@ -19,10 +19,10 @@ from payments_core.decide import Verdict
 from payments_core.errors import StaleWrite
 from payments_core.facts import Event
 from payments_core.payment import Charge, ChargeDue, Payment
-from payments_core.ports import Change, Due, DueKind, Kept, Notification, NotificationKey, PaymentFilter, Store
+from payments_core.ports import Change, Due, DueKind, Kept, PaymentFilter, Store
 from payments_core.states import ChargeState
 from payments_core.status import PaymentStatus
-from payments_core.testing.samples import LATER, NOW, event, notification, payment
+from payments_core.testing.samples import LATER, NOW, arrived, event, notification, payment
 
 __all__ = ["StoreContract"]
 
@@ -39,7 +39,7 @@ class StoreContract:
         """A process that dies in the middle leaves nothing half done."""
         async with store.transaction() as uow:
             await uow.payments.save([Change(None, payment(), [event(payment(), 1)])])
-            await uow.inbox.remember([notification()])
+            await uow.inbox.put([arrived(notification())])
         await self._nothing_is_stored(store)
 
     async def test_an_exception_undoes_everything(self, store: Store) -> None:
@@ -51,7 +51,7 @@ class StoreContract:
     async def _break_after_writing(self, store: Store) -> None:
         async with store.transaction() as uow:
             await uow.payments.save([Change(None, payment(), [event(payment(), 1)])])
-            await uow.inbox.remember([notification()])
+            await uow.inbox.put([arrived(notification())])
             raise RuntimeError("broken")
 
     async def _nothing_is_stored(self, store: Store) -> None:
@@ -158,44 +158,50 @@ class StoreContract:
     async def test_a_hint_that_named_no_payment_waits_for_the_transaction_it_named(self, store: Store) -> None:
         """The answer about its transaction is its answer, whoever's payment that turned out to be."""
         hint = notification(1, "", "pi_1")
-        kept = (await self.remembered(store, [hint]))[hint.key]
-        await self.updated(store, [attrs.evolve(kept, verdict=Verdict.WAITING, asked=1)])
+        await self.put(store, [arrived(hint, Verdict.WAITING, asked=1)])
         async with store.transaction() as uow:
             assert [k.notification.key for k in await uow.inbox.waiting([FIRST], ["pi_1"])] == [hint.key]
             assert await uow.inbox.waiting([FIRST], ["pi_2"]) == []
 
-    async def test_a_notification_is_remembered_once_and_counted(self, store: Store) -> None:
-        """Gateways repeat themselves; the same bytes are one notification, also in one batch."""
+    async def test_a_notification_is_stored_once_and_counted(self, store: Store) -> None:
+        """Gateways repeat themselves; whoever stores the same bytes a second time changes nothing but their number."""
         first, second = notification(1), notification(2)
-        kept = await self.remembered(store, [first, second, first])
-        assert [(kept[n.key].fresh, kept[n.key].times) for n in (first, second)] == [(True, 2), (True, 1)]
-        again = await self.remembered(store, [first])
-        assert (again[first.key].fresh, again[first.key].times) == (False, 3)
+        await self.put(store, [arrived(first, Verdict.APPLIED, times=2), arrived(second)])
+        await self.put(store, [arrived(first, Verdict.QUARANTINED)])
+        async with store.transaction() as uow:
+            found = {kept.notification.key: kept for kept in await uow.inbox.lock([first.key, second.key])}
+        assert [(found[n.key].verdict, found[n.key].times) for n in (first, second)] == [
+            (Verdict.APPLIED, 3),
+            (Verdict.STALE, 1),
+        ]
+        assert not any(kept.fresh for kept in found.values())
 
     async def test_the_same_bytes_of_another_gateway_are_another_notification(self, store: Store) -> None:
         """The key is provider, account and digest, not the digest alone."""
         first = notification(1)
         other = attrs.evolve(first, key=attrs.evolve(first.key, provider="stripe"))
-        kept = await self.remembered(store, [first, other])
-        assert all(item.fresh for item in kept.values())
+        await self.put(store, [arrived(first)])
+        async with store.transaction() as uow:
+            assert await uow.inbox.lock([other.key]) == []
+            await uow.inbox.put([arrived(other)])
+            await uow.commit()
+        async with store.transaction() as uow:
+            assert [kept.times for kept in await uow.inbox.lock([first.key, other.key])] == [1, 1]
+            assert await uow.inbox.lock([]) == []
 
     async def test_a_verdict_is_kept_and_waiting_hints_are_found_by_transaction(self, store: Store) -> None:
         """One answer of the gateway serves every hint of its transaction that waits."""
         shard = payment().payment_id
         hints = [notification(n, shard, "tx" if n < 3 else "other") for n in (1, 2, 3)]
-        kept = await self.remembered(store, hints)
-        waiting = [
-            attrs.evolve(kept[n.key], verdict=Verdict.WAITING, asked=4, tries=1, check_at=LATER, reason="asked")
-            for n in hints
-        ]
-        await self.updated(store, waiting)
+        waiting = [arrived(hint, Verdict.WAITING, asked=4, tries=1, check_at=LATER, reason="asked") for hint in hints]
+        await self.put(store, waiting)
         async with store.reading() as uow:
             found = [k for k in await uow.inbox.waiting([shard], ["tx"]) if k.notification.transaction_id == "tx"]
             assert [(k.notification.body, k.asked, k.tries, k.check_at) for k in found] == [
                 (hints[0].body, 4, 1, LATER),
                 (hints[1].body, 4, 1, LATER),
             ]
-        await self.updated(store, [attrs.evolve(waiting[0], verdict=Verdict.APPLIED, check_at=None)])
+        await self.put(store, [attrs.evolve(waiting[0], fresh=False, verdict=Verdict.APPLIED, check_at=None)])
         async with store.reading() as uow:
             left = await uow.inbox.waiting([shard], ["tx"])
             assert {k.notification.body for k in left} == {h.body for h in hints[1:]}
@@ -218,8 +224,7 @@ class StoreContract:
         )
         await self.saved(store, made.with_attempt(page).with_charge(charge))
         hint = notification(1, made.payment_id)
-        kept = (await self.remembered(store, [hint]))[hint.key]
-        await self.updated(store, [attrs.evolve(kept, verdict=Verdict.WAITING, check_at=NOW)])
+        await self.put(store, [arrived(hint, Verdict.WAITING, check_at=NOW)])
         for kind, part in (
             (DueKind.NOTIFICATION, ""),
             (DueKind.ATTEMPT, "1"),
@@ -262,11 +267,12 @@ class StoreContract:
         assert len(found.charges) == 20
         assert found.version == 21
 
-    async def test_the_same_notification_at_once_is_fresh_for_one(self, store: Store) -> None:
-        """Ten deliveries in the same moment are decided on once."""
+    async def test_the_same_notification_at_once_is_stored_once(self, store: Store) -> None:
+        """Ten who found nothing stored, and hold no payment's lock, do not stand in each other's way."""
         hint = notification(1)
-        kept = await asyncio.gather(*(self.remembered(store, [hint]) for _ in range(10)))
-        assert sorted(k[hint.key].fresh for k in kept) == [False] * 9 + [True]
+        await asyncio.gather(*(self.put(store, [arrived(hint)]) for _ in range(10)))
+        async with store.reading() as uow:
+            assert [kept.times for kept in await uow.inbox.load([hint.key])] == [10]
 
     # ── small helpers ─────────────────────────────────────────────────────────────────────────────────────────────
     async def saved(
@@ -278,17 +284,10 @@ class StoreContract:
             await uow.commit()
         return stored[after.payment_id]
 
-    async def remembered(self, store: Store, batch: Sequence[Notification]) -> dict[NotificationKey, Kept]:
-        """The notifications as the inbox has them, committed."""
+    async def put(self, store: Store, kept: Sequence[Kept]) -> None:
+        """Notifications stored, or as they stand now, and committed."""
         async with store.transaction() as uow:
-            kept = await uow.inbox.remember(batch)
-            await uow.commit()
-        return kept
-
-    async def updated(self, store: Store, kept: Sequence[Kept]) -> None:
-        """Verdicts written and committed."""
-        async with store.transaction() as uow:
-            await uow.inbox.update(kept)
+            await uow.inbox.put(kept)
             await uow.commit()
 
     async def claimed(self, store: Store, kind: DueKind, now: datetime) -> list[Due]:

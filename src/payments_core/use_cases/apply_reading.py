@@ -129,14 +129,14 @@ class AskGateway:
         return [*await together_or_each(self._apply_together, answered, self.desk.clock)]
 
     async def _apply_together(self, answered: Sequence[_Answered]) -> list[Payment | Exception | None]:
-        """Locks keep the global order: the hints first, then their payments."""
+        """Locks keep the global order: the payments first, then the hints about them."""
         now = self.desk.clock.now()
         ids = {one.payment_id for one in answered}
         async with self.desk.store.transaction() as uow:
             abouts = {about for one in answered if (about := one.about) is not None}
+            before = await uow.payments.lock(ids)
             hints = {kept.notification.key: kept for kept in await uow.inbox.waiting(ids, abouts)}
             waiting = dict(hints)
-            before = await uow.payments.lock(ids)
             decided = {payment_id: Decided(payment, payment) for payment_id, payment in before.items()}
             failed: dict[int, Exception] = {}
             for position, one in enumerate(answered):
@@ -151,7 +151,7 @@ class AskGateway:
                     raise
                 except Exception as error:  # noqa: BLE001 - a bug about one answer is told its asker, not its neighbours
                     failed[position] = error
-            await uow.inbox.update([kept for key, kept in waiting.items() if kept is not hints[key]])
+            await uow.inbox.put([kept for key, kept in waiting.items() if kept is not hints[key]])
             saved = await save_all(uow, [*decided.values()], now=now, actor="gateway", late=self.desk.late)
             await uow.commit()
         self.desk.errands([command for item in saved.values() for command in item.commands])

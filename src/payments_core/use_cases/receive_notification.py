@@ -6,7 +6,7 @@ When the table says Ask, the hint waits in its row and the answer carries the qu
 """
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -105,39 +105,54 @@ class ReceiveNotification:
 
     async def _accept_together(self, batch: Sequence[Notification]) -> list[Accepted]:
         now = self.clock.now()
+        times = Counter(notification.key for notification in batch)
+        first = {notification.key: notification for notification in reversed(batch)}
         async with self.store.transaction() as uow:
-            kept = await uow.inbox.remember(batch)
-            arrived = [kept[key] for key in dict.fromkeys(notification.key for notification in batch)]
+            payments = await _locked(uow, [*first.values()])
+            known = {kept.notification.key: kept for kept in await uow.inbox.lock([*first])}
+            arrived = [_arrived(first[key], known.get(key), times[key]) for key in times]
             todo = [item for item in arrived if item.fresh or item.verdict in _LOOKED_AT_AGAIN]
-            results, commands = await self._decide(uow, todo, now)
+            results, commands = await self._decide(uow, payments, todo, now, [i for i in arrived if i not in todo])
             await uow.commit()
         self.errands(commands)
-        answers = []
-        for notification in batch:
-            known = results.get(notification.key) or Accepted(kept[notification.key].verdict, "")
-            first = notification.key in results and notification is kept[notification.key].notification
-            answers.append(known if first else Accepted(Verdict.DUPLICATE, f"was {known.verdict.value}"))
-        return answers
+        return [self._answer(notification, first, known, results) for notification in batch]
+
+    @staticmethod
+    def _answer(
+        notification: Notification,
+        first: Mapping[NotificationKey, Notification],
+        known: Mapping[NotificationKey, Kept],
+        results: Mapping[NotificationKey, Accepted],
+    ) -> Accepted:
+        """One delivery is told what became of it, the others that they are duplicates."""
+        key = notification.key
+        result = results.get(key) or Accepted(known[key].verdict, "")
+        if key not in known and notification is first[key]:
+            return result
+        return Accepted(Verdict.DUPLICATE, f"was {result.verdict.value}")
 
     async def match_again(self, keys: Sequence[NotificationKey]) -> list[Accepted]:
         """What became of stored notifications whose payment was not known when they came."""
         now = self.clock.now()
         async with self.store.transaction() as uow:
+            payments = await _locked(uow, [kept.notification for kept in await uow.inbox.load(keys)])
             unmatched = [kept for kept in await uow.inbox.lock(keys) if kept.verdict is Verdict.UNMATCHED]
             later = [evolve(kept, tries=kept.tries + 1) for kept in unmatched]
-            results, commands = await self._decide(uow, later, now)
+            results, commands = await self._decide(uow, payments, later, now)
             await uow.commit()
         self.errands(commands)
         return [*results.values()]
 
     async def _decide(
-        self, uow: UnitOfWork, todo: Sequence[Kept], now: datetime
+        self, uow: UnitOfWork, payments: "_Locked", todo: Sequence[Kept], now: datetime, also: Sequence[Kept] = ()
     ) -> tuple[dict[NotificationKey, Accepted], list[Command]]:
-        """Each hint decided on the payment as the hints before it left it; then one save for all."""
-        owners = await _owners(uow, todo)
-        before = await uow.payments.lock({*owners.values()} - {""})
+        """Each hint decided on the payment as the hints before it left it; then one save for all.
+
+        `also` are notifications that nothing is to be decided about, but that are stored as they stand.
+        """
+        before, owners = payments.payments, payments.owners
         after = dict(before)
-        results, commands, updated = {}, list[Command](), []
+        results, commands, judged = {}, list[Command](), [*also]
         for item in todo:
             payment = after.get(owners[item.notification.key])
             if payment is not None and not await self._is_of(uow, payment, item):
@@ -145,11 +160,11 @@ class ReceiveNotification:
             decision, question = self._decide_one(payment, item, now)
             if decision.payment is not None:
                 after[decision.payment.payment_id] = decision.payment
-            updated.append(_with_verdict(item, decision, now, may_turn_up=self._may_turn_up(item)))
+            judged.append(_with_verdict(item, decision, now, may_turn_up=self._may_turn_up(item)))
             results[item.notification.key] = Accepted(decision.verdict, decision.reason)
             commands += question
         decided = [Decided(before[payment_id], after[payment_id]) for payment_id in sorted(before)]
-        await uow.inbox.update(updated)
+        await uow.inbox.put(judged)
         saved = await save_all(uow, decided, now=now, actor="gateway", late=self.late)
         return results, [*commands, *(command for item in saved.values() for command in item.commands)]
 
@@ -217,17 +232,37 @@ def _with_verdict(item: Kept, decision: _Decision, now: datetime, *, may_turn_up
     return evolve(item, verdict=decision.verdict, reason=decision.reason, asked=decision.asked, check_at=check_at)
 
 
+def _arrived(notification: Notification, known: Kept | None, times: int) -> Kept:
+    """The notification as it is stored already, counted so many times more; or as it is new."""
+    if known is not None:
+        return evolve(known, times=known.times + times)
+    return Kept(notification=notification, verdict=Verdict.STALE, times=times, fresh=True)
+
+
+@attrs.frozen
+class _Locked:
+    """Payments locked by id, and whose each notification is: the payment's id, empty when nobody's."""
+
+    payments: Mapping[str, Payment]
+    owners: Mapping[NotificationKey, str]
+
+
+async def _locked(uow: UnitOfWork, notifications: Sequence[Notification]) -> _Locked:
+    owners = await _owners(uow, notifications)
+    return _Locked(await uow.payments.lock({*owners.values()} - {""}), owners)
+
+
 async def payment_id_of(uow: UnitOfWork, kept: Kept) -> str:
     """The payment a stored notification is about: the one it names, or the one its transaction is bound to."""
-    return (await _owners(uow, [kept]))[kept.notification.key]
+    return (await _owners(uow, [kept.notification]))[kept.notification.key]
 
 
-async def _owners(uow: UnitOfWork, items: Sequence[Kept]) -> dict[NotificationKey, str]:
+async def _owners(uow: UnitOfWork, notifications: Sequence[Notification]) -> dict[NotificationKey, str]:
     """The payment id of each notification, empty when nobody's."""
-    owners = {item.notification.key: item.notification.key.shard for item in items}
+    owners = {notification.key: notification.key.shard for notification in notifications}
     unnamed = defaultdict[tuple[str, str], dict[NotificationKey, str]](dict)
-    for item in items:
-        key, transaction_id = item.notification.key, item.notification.transaction_id
+    for notification in notifications:
+        key, transaction_id = notification.key, notification.transaction_id
         if not key.shard and transaction_id:
             unnamed[key.provider, key.account][key] = transaction_id
     for (provider, account), about in unnamed.items():

@@ -70,9 +70,8 @@ def no_dedupe(_patch: pytest.MonkeyPatch) -> Parts:
     """Every delivery is taken for the first."""
 
     class Inbox(_UnitInbox):
-        async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
-            kept = await super().remember(notifications)
-            return {key: attrs.evolve(item, fresh=True, verdict=Verdict.STALE) for key, item in kept.items()}
+        async def lock(self, keys: Collection[NotificationKey]) -> list[Kept]:
+            return [attrs.evolve(item, fresh=True, verdict=Verdict.STALE) for item in await super().lock(keys)]
 
     class Store(SimulatedStore):
         inbox_type = Inbox

@@ -24,7 +24,6 @@ from payments_core.ports import (
     Due,
     DueKind,
     Kept,
-    Notification,
     NotificationKey,
     OrderEffect,
     OrderPayment,
@@ -317,14 +316,10 @@ class _UnitInbox:
         self.unit = unit
         self.rows = _Inbox(rows=unit.inbox_rows)  # type: ignore[arg-type]
 
-    async def remember(self, notifications: Sequence[Notification]) -> dict[NotificationKey, Kept]:
-        await self.unit.statement("inbox.remember")
-        await self._lock({notification.key for notification in notifications})
-        return await self.rows.remember(notifications)
-
-    async def update(self, kept: Sequence[Kept]) -> None:
-        await self.unit.statement("inbox.update")
-        await self.rows.update(kept)
+    async def put(self, kept: Sequence[Kept]) -> None:
+        await self.unit.statement("inbox.put")
+        await self._lock({item.notification.key for item in kept})
+        await self.rows.put(kept)
 
     async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         await self.unit.statement("inbox.waiting")
