@@ -282,6 +282,12 @@ class Payments(Protocol):
     async def take_numbers(self, payment_ids: Collection[str]) -> dict[str, int]:
         """A new reading number for each payment, taken from its row before the question leaves."""
 
+    async def keep_numbers(self, payments: Sequence[Payment]) -> None:
+        """The reading numbers of these payments, which are locked, as they stand here.
+
+        Nothing else of them, no version and no history: to be asked about is no change of a payment.
+        """
+
     async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
         """Events with a sequence above `after`, oldest first."""
 

@@ -58,6 +58,11 @@ class _Payments:
                 self.rows[payment_id] = attrs.evolve(row, reading_number=row.reading_number + 1)
         return {key: self.rows[key].reading_number for key in payment_ids if key in self.rows}
 
+    async def keep_numbers(self, payments: Sequence[Payment]) -> None:
+        for payment in payments:
+            stored = self.rows[payment.payment_id]
+            self.rows[payment.payment_id] = attrs.evolve(stored, reading_number=payment.reading_number)
+
     async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
         return [event for event in self.events.get(payment_id, []) if event.sequence > after][:limit]
 

@@ -49,6 +49,7 @@ _CHANGE_PAYMENT = update_by(
     {"payment_id": "payment_id", "version": "version_was"},
     [column.name for column in tables.payments.columns if column.name != "payment_id"],
 )
+_KEEP_NUMBER = update_by(tables.payments, {"payment_id": "payment_id"}, ["reading_number"])
 _PUT_ATTEMPT, _PUT_CHARGE = upsert(tables.attempts), upsert(tables.charges)
 _PUT_REFUND, _PUT_CASE = upsert(tables.refunds), upsert(tables.cases)
 
@@ -183,6 +184,11 @@ class SqlPayments:
         """A new reading number for each payment, in one statement on its row."""
         rows = await self._session.rows(_TAKE_NUMBERS, ids=sorted(payment_ids))
         return {row["payment_id"]: row["reading_number"] for row in rows}
+
+    async def keep_numbers(self, payments: Sequence[Payment]) -> None:
+        """The reading numbers of these payments, which are locked, as they stand here."""
+        rows = [{"payment_id": payment.payment_id, "reading_number": payment.reading_number} for payment in payments]
+        self._session.write_later(_KEEP_NUMBER, rows)
 
     async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
         """Events with a sequence above `after`, oldest first."""

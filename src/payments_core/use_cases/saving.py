@@ -9,6 +9,7 @@ import attrs
 from payments_core.commands import Command, commands_between
 from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, review_late
 from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
+from payments_core.evolving import evolve
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
 from payments_core.limits import DECISIONS_AT_ONCE_MAX, STALE_PAUSE, STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
@@ -61,7 +62,9 @@ async def save_all(
     """
     changed = [item for item in decided if item.before != item.after]
     saved = {item.after.payment_id: Saved(item.after) for item in decided}
-    settled = [await _settle_stock(uow, item, now) for item in changed]
+    if asked := [item.after for item in changed if _is_only_asked_about(item)]:
+        await uow.payments.keep_numbers(asked)
+    settled = [await _settle_stock(uow, item, now) for item in changed if not _is_only_asked_about(item)]
     if late is LatePayment.REOPEN_OR_REFUND:
         settled = [attrs.evolve(item, after=return_late_money(item.after, now)) for item in settled]
     effects = [effect for item in settled if (effect := _order_effect(item.before, item.after))]
@@ -72,6 +75,14 @@ async def save_all(
         commands = tuple(commands_between(change.before, change.after))
         saved[change.after.payment_id] = Saved(stored[change.after.payment_id], commands)
     return saved
+
+
+def _is_only_asked_about(item: Decided) -> bool:
+    """Whether nothing of the payment changed but the number of the newest question."""
+    before, after = item.before, item.after
+    if before is None or before.reading_number == after.reading_number or item.also:
+        return False
+    return evolve(before, reading_number=after.reading_number) == after
 
 
 def _change(item: Decided, move: StockMove | None, now: datetime, actor: str) -> Change:

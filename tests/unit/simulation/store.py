@@ -286,6 +286,12 @@ class _UnitPayments:
             self.unit.rewrite(key, _numbered)
         return {key: row.reading_number for key, row in self._read(known).items()}
 
+    async def keep_numbers(self, payments: Sequence[Payment]) -> None:
+        await self.unit.statement("payments.keep_numbers")
+        for payment in payments:
+            number = payment.reading_number
+            self.unit.rewrite(payment.payment_id, lambda row, number=number: attrs.evolve(row, reading_number=number))
+
     async def history(self, payment_id: str, *, after: int, limit: int) -> list[Event]:
         await self.unit.statement("payments.history")
         return [event for event in self.unit.events.get(payment_id, ()) if event.sequence > after][:limit]
