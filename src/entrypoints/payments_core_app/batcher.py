@@ -49,6 +49,11 @@ class Batcher:
             self._working = asyncio.create_task(self._work())
         return await stored
 
+    @property
+    def has_more(self) -> bool:
+        """Whether notifications wait for the next batch."""
+        return bool(self._queue)
+
     async def _work(self) -> None:
         while self._queue:
             batch = self._next_batch()

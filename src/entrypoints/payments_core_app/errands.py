@@ -2,12 +2,16 @@
 
 One question about a transaction is on its way at a time; a hint that arrives meanwhile leaves a newer question behind,
 which is asked when the first has been answered: never joined to one that had left before.
+
+Taking notifications in goes before asking about them, for a second: whoever sends them waits for an answer, and the
+questions of a burst are asked together afterwards.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 
+import attrs
 import structlog
 
 from payments_core.commands import AskCharge, Command
@@ -20,7 +24,20 @@ log = structlog.get_logger(__name__)
 
 _WAITING_MAX = 10_000
 """Errands held in memory; beyond it they are dropped, and the sweep finds their rows."""
+_GIVE_WAY_S = 1.0
 _DRAIN_S = 5.0
+
+
+def _nobody() -> bool:
+    return False
+
+
+@attrs.frozen
+class _Waiting:
+    """A command, and since when it waits, in the loop's seconds."""
+
+    command: Command
+    since: float
 
 
 class BackgroundErrands:
@@ -28,7 +45,9 @@ class BackgroundErrands:
 
     def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._waiting: dict[Hashable, Command] = {}
+        self._is_busy: Callable[[], bool] = _nobody
+        self._later: asyncio.TimerHandle | None = None
+        self._waiting: dict[Hashable, _Waiting] = {}
         self._running: dict[Hashable, asyncio.Task[None]] = {}
         self._perform: Callable[[Command], Awaitable[None]] | None = None
 
@@ -37,24 +56,48 @@ class BackgroundErrands:
         self._perform = perform
         self._start_more()
 
+    def give_way(self, is_busy: Callable[[], bool]) -> None:
+        """No errand is begun while this is so, until it has waited for a second."""
+        self._is_busy = is_busy
+
     def __call__(self, commands: Sequence[Command]) -> None:
         """Take these commands; a newer question about the same thing replaces one that still waits."""
+        now = asyncio.get_running_loop().time() if commands else 0.0
         for command in commands:
+            about = _about(command)
             if len(self._waiting) < _WAITING_MAX:
-                self._waiting[_about(command)] = command
+                known = self._waiting.get(about)
+                self._waiting[about] = _Waiting(command, known.since if known else now)
             else:
                 ERRANDS.labels(result="dropped").inc()
         self._start_more()
 
     def _start_more(self) -> None:
-        if self._perform is None:
+        if self._perform is None or not self._waiting:
             return
-        free = [about for about in self._waiting if about not in self._running]
-        for about in free[: max(0, self._at_once - len(self._running))]:
-            command = self._waiting.pop(about)
-            task = asyncio.get_running_loop().create_task(self._do(command))
+        loop = asyncio.get_running_loop()
+        for about in self._due(loop.time()):
+            task = loop.create_task(self._do(self._waiting.pop(about).command))
             self._running[about] = task
             task.add_done_callback(partial(self._done, about))
+        longest = next(iter(self._waiting.values()), None)
+        if longest is not None and self._later is None and (due := longest.since + _GIVE_WAY_S) > loop.time():
+            self._later = loop.call_at(due, self._look_again)
+
+    def _due(self, now: float) -> list[Hashable]:
+        """What may begin, longest waiting first; they stand in that order."""
+        room, since = self._at_once - len(self._running), now - _GIVE_WAY_S if self._is_busy() else now
+        due: list[Hashable] = []
+        for about, waiting in self._waiting.items():
+            if len(due) >= room or waiting.since > since:
+                break
+            if about not in self._running:
+                due.append(about)
+        return due
+
+    def _look_again(self) -> None:
+        self._later = None
+        self._start_more()
 
     def _done(self, about: Hashable, _task: "asyncio.Task[None]") -> None:
         self._running.pop(about, None)
@@ -82,6 +125,8 @@ class BackgroundErrands:
     async def drain(self) -> None:
         """What runs has ended, or its time is over; what waits is left to the sweep."""
         self._waiting.clear()
+        if self._later is not None:
+            self._later.cancel()
         if self._running:
             await asyncio.wait([*self._running.values()], timeout=_DRAIN_S)
         for task in self._running.values():
