@@ -1,6 +1,6 @@
 """Saving what was decided: the payment, its history, its order and its stock, in one transaction."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
 from payments_core.evolving import evolve
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
 from payments_core.limits import DECISIONS_AT_ONCE_MAX, STALE_PAUSE, STALE_RETRIES_MAX
-from payments_core.orders import OrderStatus, StockMove
+from payments_core.orders import Order, OrderStatus, StockMove
 from payments_core.payment import ClosedAs, Payment
 from payments_core.policy import LatePayment
 from payments_core.ports import Change, Clock, Errands, OrderEffect, Store, UnitOfWork
@@ -169,6 +169,45 @@ class _Change:
     decide: Callable[[Payment], Payment]
     actor: str
 
+    @property
+    def about(self) -> tuple[str, str]:
+        """What is decided on once in a transaction."""
+        return "payment", self.payment_id
+
+    def decided(self, payments: Mapping[str, Payment], _orders: Mapping[str, Order]) -> Decided | None:
+        """The decision on the payment as it is once it is locked."""
+        payment = payments.get(self.payment_id)
+        return None if payment is None else Decided(payment, self.decide(payment), actor=self.actor)
+
+
+@attrs.frozen
+class _First:
+    """The making of an order's first payment, and who wants it."""
+
+    order_id: str
+    make: Callable[[Order | None], Payment]
+    actor: str
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """What is decided on once in a transaction."""
+        return "order", self.order_id
+
+    def decided(self, _payments: Mapping[str, Payment], orders: Mapping[str, Order]) -> Decided:
+        """The payment for the order as it is once it is locked: the shop may have been changing it.
+
+        Its units have been reserved since it was placed; its payment's history begins with them.
+        """
+        order = orders.get(self.order_id)
+        payment = self.make(order)
+        also = (stock_fact(StockMove.RESERVED),) if order and order.tracked_units() else ()
+        return Decided(None, payment, also, actor=self.actor)
+
+
+async def _is_claimed(uow: UnitOfWork, item: _Change | _First, decided: Decided) -> bool:
+    """Whether the order is this payment's: it was, or it is now."""
+    return isinstance(item, _Change) or await uow.orders.claim(item.order_id, decided.after.payment_id)
+
 
 @attrs.frozen
 class Desk:
@@ -181,10 +220,10 @@ class Desk:
     clock: Clock
     errands: Errands
     late: LatePayment
-    _together: Together[_Change, Payment | None] = attrs.field(init=False, eq=False, repr=False)
+    _together: Together[_Change | _First, Payment | None] = attrs.field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_together", Together(self._change_all, DECISIONS_AT_ONCE_MAX))
+        object.__setattr__(self, "_together", Together(self._decide_all, DECISIONS_AT_ONCE_MAX))
 
     async def look(self, payment_id: str) -> Payment | None:
         """The payment as it is, without a lock."""
@@ -195,36 +234,45 @@ class Desk:
         """The payment after a plain decision, saved; None when there is no such payment."""
         return await self._together(_Change(payment_id, decide, actor))
 
-    async def _change_all(self, changes: Sequence[_Change]) -> list[Payment | Exception | None]:
-        """What became of each change; those of one payment are saves of their own, because each has its actor."""
+    async def first(self, order_id: str, make: Callable[[Order | None], Payment], *, actor: str) -> Payment:
+        """The first payment of an order as `make` makes it of the locked order, saved and claimed for it.
+
+        Errors: those of `make`; StaleWrite when another payment is the order's by now.
+        """
+        made = await self._together(_First(order_id, make, actor))
+        assert made is not None
+        return made
+
+    async def _decide_all(self, asked: Sequence[_Change | _First]) -> list[Payment | Exception | None]:
+        """What became of each; those about one payment are saves of their own, because each has its actor."""
         answers: dict[int, Payment | Exception | None] = {}
-        left = [*enumerate(changes)]
+        left = [*enumerate(asked)]
         while left:
-            first: dict[str, int] = {}
-            for position, change in left:
-                first.setdefault(change.payment_id, position)
-            now = [(position, change) for position, change in left if first[change.payment_id] == position]
-            done = await together_or_each(self._change_together, [change for _, change in now], self.clock)
+            first: dict[tuple[str, str], int] = {}
+            for position, item in left:
+                first.setdefault(item.about, position)
+            now = [(position, item) for position, item in left if first[item.about] == position]
+            done = await together_or_each(self._decide_together, [item for _, item in now], self.clock)
             answers.update(zip((position for position, _ in now), done, strict=True))
             left = [item for item in left if item not in now]
-        return [answers[position] for position in range(len(changes))]
+        return [answers[position] for position in range(len(asked))]
 
-    async def _change_together(self, changes: Sequence[_Change]) -> list[Payment | Exception | None]:
+    async def _decide_together(self, asked: Sequence[_Change | _First]) -> list[Payment | Exception | None]:
+        """Each decided on and all of them saved; a refusal or a bug is told its asker, not its neighbours."""
+        answers: list[Decided | Exception | None] = []
         async with self.store.transaction() as uow:
-            before = await uow.payments.lock([change.payment_id for change in changes])
-            decided, failed = list[Decided](), dict[str, Exception]()
-            for change in changes:
-                payment = before.get(change.payment_id)
-                if payment is None:
-                    continue
+            payments = await uow.payments.lock([item.payment_id for item in asked if isinstance(item, _Change)])
+            orders = await uow.orders.lock([item.order_id for item in asked if isinstance(item, _First)])
+            for item in asked:
                 try:
-                    decided.append(Decided(payment, change.decide(payment), actor=change.actor))
-                except Exception as error:  # noqa: BLE001 - a refusal or a bug is told its asker, not its neighbours
-                    failed[change.payment_id] = error
-            saved = await self.save(uow, decided)
-        answers: dict[str, Payment | Exception] = {key: item.payment for key, item in saved.items()}
-        answers.update(failed)
-        return [answers.get(change.payment_id) for change in changes]
+                    answer: Decided | Exception | None = item.decided(payments, orders)
+                except Exception as error:  # noqa: BLE001 - see above
+                    answer = error
+                if isinstance(answer, Decided) and not await _is_claimed(uow, item, answer):
+                    answer = StaleWrite(f"order {answer.after.order_id} was claimed by another click")
+                answers.append(answer)
+            saved = await self.save(uow, [answer for answer in answers if isinstance(answer, Decided)])
+        return [saved[answer.after.payment_id].payment if isinstance(answer, Decided) else answer for answer in answers]
 
     async def put_back(self, uow: UnitOfWork, decided: Decided, *, actor: str) -> Payment:
         """The decided payment saved and committed, its errands handed over."""

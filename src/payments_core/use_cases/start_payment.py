@@ -6,7 +6,7 @@ for the lease to end; then the next click, or the sweep, sends the same request 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 
@@ -24,7 +24,7 @@ from payments_core.errors import (
 )
 from payments_core.evolving import evolve
 from payments_core.facts import Fact, stock_fact
-from payments_core.limits import DECISIONS_AT_ONCE_MAX, OPENING_GRACE, PAGE_LEFT_MIN
+from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN
 from payments_core.orders import Order, StockMove
 from payments_core.pages import (
     Await,
@@ -48,8 +48,7 @@ from payments_core.payment import Attempt, AttemptState, Payment
 from payments_core.policy import Policy
 from payments_core.ports import Gateway, Ids, PageOpened, PageRefused, PageReply, PageTaken
 from payments_core.use_cases.close import ClosePages
-from payments_core.use_cases.saving import Decided, Desk, together_or_each
-from payments_core.use_cases.together import Together
+from payments_core.use_cases.saving import Decided, Desk
 
 __all__ = ["Paying", "StartPayment"]
 
@@ -97,10 +96,6 @@ class StartPayment:
     policy: Policy
     closing: ClosePages
     _running: dict[tuple[str, str | None, PageWish], "asyncio.Task[Paying]"] = attrs.field(factory=dict, init=False)
-    _first_clicks: Together[_Click, PayPlan] = attrs.field(init=False, eq=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "_first_clicks", Together(self._plan_first, DECISIONS_AT_ONCE_MAX))
 
     async def __call__(self, order_id: str, wish: PageWish, *, customer_id: str | None, actor: str) -> Paying:
         """The page of this order; `customer_id` is None when the shop itself asks.
@@ -176,38 +171,17 @@ class StartPayment:
         if found is None or not click.reaches(found.customer_id):
             raise _no_order(click)
         if found.payment is None:
-            return await self._first_clicks(click)
+            return await self._plan_first(click)
         plan = self._planned(found.payment, click.wish, self.desk.clock.now())
         return plan if isinstance(plan, SamePage | Await) else await self._plan_again(click, found.payment.payment_id)
 
-    async def _plan_first(self, clicks: Sequence[_Click]) -> list[PayPlan | Exception]:
-        """What to do for each click on an order without a payment; those that come together are one transaction."""
-        return [*await together_or_each(self._plan_together, clicks, self.desk.clock)]
+    async def _plan_first(self, click: _Click) -> PayPlan:
+        """The first page of an order; clicks that come together are saved together."""
+        made = await self.desk.first(click.order_id, partial(self._new_payment, click), actor=click.actor)
+        return NewPage(made, made.attempt(1))
 
-    async def _plan_together(self, clicks: Sequence[_Click]) -> list[PayPlan | Exception]:
-        """Orders are planned for as they are once they are locked: the shop may have been changing them."""
-        plans, decided = list[NewPage | Exception](), list[Decided]()
-        async with self.desk.store.transaction() as uow:
-            orders = await uow.orders.lock({click.order_id for click in clicks})
-            for click in clicks:
-                try:
-                    plan, also = self._new_payment(orders.get(click.order_id), click)
-                except Exception as error:  # noqa: BLE001 - a refusal or a bug is told its click, not its neighbours
-                    plans.append(error)
-                    continue
-                if await uow.orders.claim(click.order_id, plan.payment.payment_id):
-                    decided.append(Decided(None, plan.payment, also, actor=click.actor))
-                    plans.append(plan)
-                else:
-                    plans.append(StaleWrite(f"order {click.order_id} was claimed by another click"))
-            saved = await self.desk.save(uow, decided)
-        return [
-            plan if isinstance(plan, Exception) else evolve(plan, payment=saved[plan.payment.payment_id].payment)
-            for plan in plans
-        ]
-
-    def _new_payment(self, order: Order | None, click: _Click) -> tuple[NewPage, tuple[Fact, ...]]:
-        """The first page of an order, and what its payment does not show.
+    def _new_payment(self, click: _Click, order: Order | None) -> Payment:
+        """What the order owes, with its first page.
 
         Errors: NotFound; StaleWrite when it has a payment by now; Conflict when it is over.
         """
@@ -218,8 +192,7 @@ class StartPayment:
         now = self.desk.clock.now()
         plan = self._planned(new_payment(order, self.ids.payment_id(), now), click.wish, now)
         assert isinstance(plan, NewPage)
-        also = (stock_fact(StockMove.RESERVED),) if order.tracked_units() else ()
-        return self._with_request(plan, order), also
+        return self._with_request(plan, order).payment
 
     async def _plan_again(self, click: _Click, payment_id: str) -> PayPlan:
         async with self.desk.store.transaction() as uow:
