@@ -51,7 +51,7 @@ class MidtransSettings:
     confirm: Confirm = Confirm.ALWAYS
     status_lag: timedelta = timedelta(seconds=600)
     timeout: timedelta = timedelta(seconds=10)
-    threads: int = 256
+    threads: int = 512
 
     @property
     def keys(self) -> tuple[str, ...]:

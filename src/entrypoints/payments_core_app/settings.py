@@ -337,7 +337,7 @@ def _limit(reader: "_Reader", gateway: str) -> Allowance:
     """What all processes together may ask of a gateway; generous, because nobody publishes Midtrans' own limit."""
     return Allowance(
         in_flight=reader.whole(f"{gateway}_CALLS_IN_FLIGHT", 1024, _CALLS_MAX),
-        per_second=reader.whole(f"{gateway}_CALLS_PER_SECOND", 2000, _CALLS_MAX),
+        per_second=reader.whole(f"{gateway}_CALLS_PER_SECOND", 4000, _CALLS_MAX),
     )
 
 
