@@ -209,6 +209,19 @@ class StoreContract:
             (applied,) = await uow.inbox.load([hints[0].key])
         assert (applied.verdict, applied.reason) == (Verdict.APPLIED, "asked")
 
+    async def test_the_number_of_a_question_is_kept_and_nothing_else(self, store: Store) -> None:
+        """To be asked about is no change of a payment: no version, nothing in its history; the next number follows."""
+        made = await self.saved(store, payment(), events=[event(payment(), 1)])
+        async with store.transaction() as uow:
+            (locked,) = (await uow.payments.lock([made.payment_id])).values()
+            await uow.payments.keep_numbers([attrs.evolve(locked, reading_number=7, deadline_at=LATER)])
+            await uow.commit()
+        async with store.transaction() as uow:
+            (found,) = (await uow.payments.lock([made.payment_id])).values()
+            assert found == attrs.evolve(locked, reading_number=7)
+            assert len(await uow.payments.history(made.payment_id, after=0, limit=9)) == 1
+            assert await uow.payments.take_numbers([made.payment_id]) == {made.payment_id: 8}
+
     # ── due work ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def test_due_rows_are_claimed_once_until_the_lease_ends(self, store: Store) -> None:
         """A worker that died gives its rows back; until then nobody else has them."""

@@ -204,6 +204,14 @@ class _First:
         return Decided(None, payment, also, actor=self.actor)
 
 
+def _orders_of(asked: Sequence[_Change | _First], payments: Mapping[str, Payment]) -> list[str]:
+    """The orders that get their first payment; where there are some, those of the payments that change as well, because
+    orders are locked in one go, sorted, or not before they are written.
+    """
+    firsts = [item.order_id for item in asked if isinstance(item, _First)]
+    return [*firsts, *(payment.order_id for payment in payments.values())] if firsts else []
+
+
 async def _is_claimed(uow: UnitOfWork, item: _Change | _First, decided: Decided) -> bool:
     """Whether the order is this payment's: it was, or it is now."""
     return isinstance(item, _Change) or await uow.orders.claim(item.order_id, decided.after.payment_id)
@@ -262,7 +270,7 @@ class Desk:
         answers: list[Decided | Exception | None] = []
         async with self.store.transaction() as uow:
             payments = await uow.payments.lock([item.payment_id for item in asked if isinstance(item, _Change)])
-            orders = await uow.orders.lock([item.order_id for item in asked if isinstance(item, _First)])
+            orders = await uow.orders.lock(_orders_of(asked, payments))
             for item in asked:
                 try:
                     answer: Decided | Exception | None = item.decided(payments, orders)
