@@ -84,6 +84,14 @@ def test_a_newer_question_takes_the_place_of_the_older_in_the_line(scene: Scene)
     assert scene.run(until=10.0) == [(2.0, 7)]
 
 
+def test_a_long_line_begins_in_portions_so_that_what_arrives_meanwhile_is_noticed(scene: Scene) -> None:
+    scene.errands._at_once = 100
+    scene.at(1.0, lambda: scene.errands([question(number) for number in range(40)]))
+    scene.errands.give_way(lambda: bool(scene.begun))
+    begun = [when for when, _ in scene.run(until=10.0)]
+    assert (begun.count(1.0), begun.count(2.0)) == (16, 24)
+
+
 def test_no_more_run_at_once_than_may(scene: Scene) -> None:
     scene.at(1.0, lambda: scene.errands([question(99, "a"), question(99, "b"), question(3)]))
     assert scene.run(until=5.0) == [(1.0, 99), (1.0, 99)]

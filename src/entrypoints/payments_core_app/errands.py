@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 _WAITING_MAX = 10_000
 """Errands held in memory; beyond it they are dropped, and the sweep finds their rows."""
 _GIVE_WAY_S = 1.0
+_STARTED_MAX = 16
+"""Errands begun before the loop looks at what else has arrived."""
 _DRAIN_S = 5.0
 
 
@@ -76,17 +78,21 @@ class BackgroundErrands:
         if self._perform is None or not self._waiting:
             return
         loop = asyncio.get_running_loop()
-        for about in self._due(loop.time()):
+        due = self._due(loop.time())
+        for about in due:
             task = loop.create_task(self._do(self._waiting.pop(about).command))
             self._running[about] = task
             task.add_done_callback(partial(self._done, about))
+        if len(due) == _STARTED_MAX:
+            loop.call_soon(self._start_more)
         longest = next(iter(self._waiting.values()), None)
-        if longest is not None and self._later is None and (due := longest.since + _GIVE_WAY_S) > loop.time():
-            self._later = loop.call_at(due, self._look_again)
+        if longest is not None and self._later is None and (at := longest.since + _GIVE_WAY_S) > loop.time():
+            self._later = loop.call_at(at, self._look_again)
 
     def _due(self, now: float) -> list[Hashable]:
         """What may begin, longest waiting first; they stand in that order."""
-        room, since = self._at_once - len(self._running), now - _GIVE_WAY_S if self._is_busy() else now
+        room = min(self._at_once - len(self._running), _STARTED_MAX)
+        since = now - _GIVE_WAY_S if self._is_busy() else now
         due: list[Hashable] = []
         for about, waiting in self._waiting.items():
             if len(due) >= room or waiting.since > since:
