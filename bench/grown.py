@@ -62,8 +62,20 @@ def _copying(name: str) -> str:
     return f"INSERT INTO {name} ({names}) SELECT {values} FROM pattern_{name} r, generate_series($1::int, $2::int) n"
 
 
-async def grow(database: str, payments: int) -> dict[str, int]:
-    """How many rows each table has after the paid payments of this database were copied."""
+async def _more_events(connection: asyncpg.Connection, events: int) -> None:
+    """The pattern's payments with so many events each: the last one is repeated."""
+    kept = ", ".join(f'"{c.name}"' for c in tables.events.columns if c.name != "sequence") + ", pid, oid"
+    await connection.execute(
+        f"INSERT INTO pattern_events (sequence, {kept}) SELECT n, {kept} FROM pattern_events e, "
+        "generate_series(e.sequence + 1, $1::int) n "
+        "WHERE e.sequence = (SELECT max(sequence) FROM pattern_events o WHERE o.pid = e.pid)",
+        events,
+    )
+    await connection.execute("UPDATE pattern_payments SET events = greatest(events, $1)", events)
+
+
+async def grow(database: str, payments: int, events: int) -> dict[str, int]:
+    """How many rows each table has after the paid payments of this database were copied, with so many events each."""
     connection = await asyncpg.connect(database)
     for name, owner in _TABLES.items():
         which = "order_id" if owner == "order_id" else "payment_id"
@@ -71,6 +83,7 @@ async def grow(database: str, payments: int) -> dict[str, int]:
             f"CREATE TABLE pattern_{name} AS SELECT t.*, p.payment_id AS pid, p.order_id AS oid "
             f"FROM {name} t JOIN ({_PAID}) p ON t.{owner} = p.{which}"
         )
+    await _more_events(connection, events)
     copies = payments // _PATTERN
     for start in range(1, copies + 1, _AT_ONCE):
         for name in _TABLES:
@@ -87,7 +100,9 @@ async def grow(database: str, payments: int) -> dict[str, int]:
 Rounds = dict[str, list[dict[str, Measured]]]
 
 
-async def race(databases: dict[str, str], folder: Path, *, payments: int, rounds: int, count: int) -> Rounds:
+async def race(
+    databases: dict[str, str], folder: Path, *, payments: int, events: int, rounds: int, count: int
+) -> Rounds:
     """What each database did in each round, by what was asked."""
     serve = [sys.executable, "-m", "payments_core_app", "serve", "--workers=2", "--no-worker"]
     made = {name: await seed.payments(url, (rounds + 1) * count + _PATTERN) for name, url in databases.items()}
@@ -100,7 +115,7 @@ async def race(databases: dict[str, str], folder: Path, *, payments: int, rounds
         for name, (port, pgid) in servers.items():
             paid = [seed.notification(order.provider_order_id) for order in made[name][-_PATTERN:]]
             await measure(port, pgid, [request("POST", "/api/webhooks/midtrans/", body) for body in paid])
-        counted = await grow(databases["grown"], payments)
+        counted = await grow(databases["grown"], payments, events)
         print(", ".join(f"{rows:,} {name}" for name, rows in counted.items()))
         for turn in range(rounds + 1):
             orders = {name: each[turn * count : (turn + 1) * count] for name, each in made.items()}
@@ -140,12 +155,13 @@ def main() -> None:
     """Grow a database, race it against an empty one, and print both tables."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--payments", type=int, default=1_000_000)
+    options.add_argument("--events", type=int, default=5, help="of each payment")
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--count", type=int, default=2000, help="requests of each kind in a round")
     given = options.parse_args()
     with postgres() as empty, postgres() as grown, tempfile.TemporaryDirectory() as folder:
         databases = {"empty": empty, "grown": grown}
-        sizes = {"payments": given.payments, "rounds": given.rounds, "count": given.count}
+        sizes = {"payments": given.payments, "events": given.events, "rounds": given.rounds, "count": given.count}
         results = asyncio.run(race(databases, Path(folder), **sizes))
         took = asyncio.run(ask_invariants(grown))
     print("| | rate, grown : empty | CPU, grown : empty | CPU ms, grown |")
