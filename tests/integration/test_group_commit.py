@@ -63,14 +63,13 @@ def said(store: SqlStore) -> Iterator[list[str]]:
     def written(session: Session, *parts: Any) -> Any:
         for write, items in (*session._later, *parts):
             if items:
-                note(None, None, write.text_of_rows(1))
+                note(None, None, write.text_of_row())
         return write_all(session, *parts)
 
-    def returned(session: Session, write: Any, items: Any, *along: Any) -> Any:
-        for other, of_other in (*session._later, *along, (write, items)):
-            if of_other:
-                note(None, None, other.text_of_rows(1))
-        return write_returning(session, write, items, *along)
+    def returned(session: Session, write: Any, items: Any) -> Any:
+        for other, _ in (*session._later, (write, items)):
+            note(None, None, other.text_of_row())
+        return write_returning(session, write, items)
 
     rows, write_all, write_returning = Session.rows, Session.write, Session.write_returning
     event.listen(store.engine.sync_engine, "before_cursor_execute", note)

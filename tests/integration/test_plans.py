@@ -129,7 +129,7 @@ async def assert_all_look_up(store: SqlStore) -> None:
         for found in named(Write):
             write: Write = found.values[0]
             row = dict.fromkeys((name for name, _ in write.columns), None)
-            statement = write.text_of_rows(1) if store.is_sqlite else write.text_of_document(1)
+            statement = write.text_of_row() if store.is_sqlite else write.text_of_document(1)
             values = [*write.tuples(session.dialect, [row])[0]] if store.is_sqlite else [*document([row])]
             assert_looks_up(await plan(store, session, statement, values))
             seen += 1

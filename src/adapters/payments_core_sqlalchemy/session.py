@@ -6,6 +6,7 @@ through SQLAlchemy runs inside the same transaction, on the same connection.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -118,36 +119,32 @@ class Session:
         if self._later:
             await self.write()
 
-    async def write_returning(self, write: Write, rows: Sequence[Mapping[str, Any]], *along: Written) -> list[Row]:
-        """These rows of one table, and what its RETURNING gives; what goes `along` is written in the same statement."""
+    async def write_returning(self, write: Write, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """These rows of one table, and what its RETURNING gives; what was to be written later goes along."""
         later, self._later = self._later, []
-        parts = [(other, of_other) for other, of_other in (*later, *along) if of_other]
         if self.is_sqlite:
-            await self._one_by_one(parts)
-            return write.read(self.dialect, await self._returned(write, write.tuples(self.dialect, rows)))
-        texts, documents = _ctes(parts)
-        text = f"{texts} {write.text_of_document(2 * len(parts) + 1)}"
+            await self._one_by_one(later)
+            text, given = write.text_of_row(), write.tuples(self.dialect, rows)
+            returned = [record for row in given for record in await self._driver.execute_fetchall(text, row)]
+            return write.read(self.dialect, returned)
+        texts, documents = _ctes(later)
+        text = f"{texts} {write.text_of_document(2 * len(later) + 1)}"
         return write.read(self.dialect, await self._driver.fetch(text, *documents, *document(rows)))
 
-    async def _returned(self, write: Write, rows: Sequence[tuple[Any, ...]]) -> list[Sequence[Any]]:
-        """An INSERT takes its rows at once; an UPDATE one after another."""
-        if write.where:
-            text = write.text_of_rows(1)
-            return [record for row in rows for record in await self._driver.execute_fetchall(text, row)]
-        values = [value for row in rows for value in row]
-        return [*await self._driver.execute_fetchall(write.text_of_rows(len(rows)), values)]
-
     async def _one_by_one(self, parts: Sequence[Written]) -> list[int]:
-        counts = []
-        for write, rows in parts:
-            async with self._driver.executemany(write.text_of_rows(1), write.tuples(self.dialect, rows)) as cursor:
-                counts.append(cursor.rowcount)
-        return counts
+        """All in one visit to the connection's thread: a visit costs more than most of what is written on it."""
+        written = [(write.text_of_row(), write.tuples(self.dialect, rows)) for write, rows in parts]
+        thread = self._driver  # aiosqlite has a public method for each statement, and none for several of them
+        return [*await thread._execute(_write_all, thread._conn, written)]  # noqa: SLF001
 
     async def _together(self, parts: Sequence[Written]) -> list[int]:
         texts, documents = _ctes(parts)
         counts = ", ".join(f"(SELECT count(*) FROM w{n})" for n in range(len(parts)))
         return [*(await self._driver.fetchrow(f"{texts} SELECT {counts}", *documents))]
+
+
+def _write_all(connection: sqlite3.Connection, written: Sequence[tuple[str, Sequence[Any]]]) -> list[int]:
+    return [connection.executemany(text, rows).rowcount for text, rows in written]
 
 
 def _ctes(parts: Sequence[Written]) -> tuple[str, list[Any]]:

@@ -251,19 +251,18 @@ class Write:
             columns[position] = [*map(convert, columns[position])]
         return [*zip(*columns, strict=True)]
 
-    def text_of_rows(self, count: int) -> str:
-        """The statement for so many rows at once, or for one after another (1)."""
-        key = ("rows", count)
+    def text_of_row(self) -> str:
+        """The statement for one row after another."""
+        key = ("row", 1)
         if key not in self._texts:
             place = {name: f"?{number}" for number, (name, _) in enumerate(self.columns, 1)}
-            names = ", ".join(f'"{name}"' for name in place)
             if self.where:
                 sets = ", ".join(f'"{name}" = {place[name]}' for name in self.sets)
                 where = " AND ".join(f'"{column}" = {place[name]}' for column, name in self.where)
                 self._texts[key] = f"UPDATE {self.table.name} SET {sets} WHERE {where} {self._end()}"
             else:
-                values = ", ".join([f"({', '.join('?' * len(place))})"] * count)
-                self._texts[key] = f"INSERT INTO {self.table.name} ({names}) VALUES {values} {self._end()}"
+                names, values = ", ".join(f'"{name}"' for name in place), ", ".join(place.values())
+                self._texts[key] = f"INSERT INTO {self.table.name} ({names}) VALUES ({values}) {self._end()}"
         return self._texts[key]
 
     def _end(self) -> str:
@@ -288,9 +287,9 @@ class Write:
         return Compiled("", (), {}, {}, self.returning, tuple(read)).rows(records)
 
 
-def insert(table: Table, *, conflict: str = "", returning: tuple[str, ...] = ()) -> Write:
+def insert(table: Table, *, conflict: str = "") -> Write:
     """New rows of this table."""
-    return Write(table, _columns(table), conflict=conflict, returning=returning)
+    return Write(table, _columns(table), conflict=conflict)
 
 
 def upsert(table: Table) -> Write:
