@@ -5,7 +5,8 @@ known as such. One answer serves every hint of its transaction that arrived befo
 still not borne out waits, is asked about again, and is refuted in the end.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -16,7 +17,7 @@ from payments_core.errors import NotFound, StorageError
 from payments_core.limits import REFUTE_AFTER
 from payments_core.observations import Observation
 from payments_core.payment import Attempt, Payment
-from payments_core.ports import Gateway, Kept, UnitOfWork
+from payments_core.ports import Gateway, Kept, NotificationKey, UnitOfWork
 from payments_core.states import ENDED, ChargeState, Signal
 from payments_core.use_cases.saving import Decided, Desk, again_if_stale, save_all, together_or_each
 from payments_core.use_cases.together import Together
@@ -137,15 +138,15 @@ class AskGateway:
             before = await uow.payments.lock(ids)
             hints = {kept.notification.key: kept for kept in await uow.inbox.waiting(ids, abouts)}
             waiting = dict(hints)
+            named = _by_transaction(hints.values())
             decided = {payment_id: Decided(payment, payment) for payment_id, payment in before.items()}
             failed: dict[int, Exception] = {}
             for position, one in enumerate(answered):
                 if one.payment_id not in decided:
                     continue
+                asking = [waiting[key] for key in named.get(one.about, ())]
                 try:
-                    decided[one.payment_id], judged = await self._decide(
-                        uow, decided[one.payment_id], [*waiting.values()], one, now
-                    )
+                    decided[one.payment_id], judged = await self._decide(uow, decided[one.payment_id], asking, one, now)
                     waiting.update((kept.notification.key, kept) for kept in judged)
                 except StorageError:
                     raise
@@ -169,7 +170,7 @@ class AskGateway:
             decision = decide_reading(before, reading, lag=gateway.traits.status_lag, now=now)
             after, used = decision.payment, decision.used
         if used or reading.transaction_id is not None:
-            waiting = [kept for kept in hints if _waits_for(kept, before.payment_id, one.about)]
+            waiting = [kept for kept in hints if _waits_for(kept, before.payment_id)]
             after, judged = _answer_hints(gateway, after, waiting, reading, now)
         return attrs.evolve(so_far, after=one.then(after), actor=f"gateway:{gateway.name}"), judged
 
@@ -190,10 +191,16 @@ async def _is_ours(uow: UnitOfWork, gateway: Gateway, payment: Payment, reading:
     return await uow.payments.bind(payment.payment_id, attempt.provider, attempt.account, answer.transaction_id)
 
 
-def _waits_for(kept: Kept, payment_id: str, transaction_id: str | None) -> bool:
-    said = kept.notification
-    names_it = said.key.shard in (payment_id, "") and said.transaction_id == transaction_id
-    return names_it and kept.verdict is Verdict.WAITING
+def _by_transaction(hints: Iterable[Kept]) -> dict[str | None, list[NotificationKey]]:
+    """The keys of the hints about each transaction: a batch has a hundred of them, and each answer wants its own."""
+    named = defaultdict[str | None, list[NotificationKey]](list)
+    for kept in hints:
+        named[kept.notification.transaction_id].append(kept.notification.key)
+    return named
+
+
+def _waits_for(kept: Kept, payment_id: str) -> bool:
+    return kept.notification.key.shard in (payment_id, "") and kept.verdict is Verdict.WAITING
 
 
 def _answer_hints(

@@ -111,8 +111,9 @@ class ReceiveNotification:
             payments = await _locked(uow, [*first.values()])
             known = {kept.notification.key: kept for kept in await uow.inbox.lock([*first])}
             arrived = [_arrived(first[key], known.get(key), times[key]) for key in times]
-            todo = [item for item in arrived if item.fresh or item.verdict in _LOOKED_AT_AGAIN]
-            results, commands = await self._decide(uow, payments, todo, now, [i for i in arrived if i not in todo])
+            todo = [item for item in arrived if _is_to_decide(item)]
+            over = [item for item in arrived if not _is_to_decide(item)]
+            results, commands = await self._decide(uow, payments, todo, now, over)
             await uow.commit()
         self.errands(commands)
         return [self._answer(notification, first, known, results) for notification in batch]
@@ -230,6 +231,10 @@ def _with_verdict(item: Kept, decision: _Decision, now: datetime, *, may_turn_up
     elif decision.verdict is Verdict.UNMATCHED and may_turn_up:
         check_at = _look_again_at(item.tries, now)
     return evolve(item, verdict=decision.verdict, reason=decision.reason, asked=decision.asked, check_at=check_at)
+
+
+def _is_to_decide(item: Kept) -> bool:
+    return item.fresh or item.verdict in _LOOKED_AT_AGAIN
 
 
 def _arrived(notification: Notification, known: Kept | None, times: int) -> Kept:
