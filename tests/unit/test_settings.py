@@ -4,6 +4,7 @@ import pytest
 
 from payments_core_app.commands.doctor import _of_the_gateways
 from payments_core_app.settings import Mode, Settings, SettingsError
+from payments_core_sqlalchemy.shares import Allowance
 
 PRODUCTION = {
     "PAYMENTS_JWT_SECRET": "s" * 40,
@@ -162,6 +163,14 @@ def test_doctor_says_how_the_gateways_stand(environment: dict[str, str], level: 
 def test_a_limit_of_calls_is_a_whole_number(value: str) -> None:
     assert "MIDTRANS_CALLS_IN_FLIGHT" in " ".join(problems(MIDTRANS_CALLS_IN_FLIGHT=value))
     assert "MIDTRANS_CALLS_PER_SECOND" in " ".join(problems(MIDTRANS_CALLS_PER_SECOND=value))
+
+
+def test_stripe_is_asked_less_than_midtrans_unless_it_is_said() -> None:
+    """Stripe publishes its limits and Midtrans does not: a wider one for the one is none for the other."""
+    limits = Settings.read(PRODUCTION).gateway_limits
+    assert limits == {"midtrans": Allowance(1024, 4000), "stripe": Allowance(256, 1000)}
+    said = Settings.read({**PRODUCTION, "STRIPE_CALLS_IN_FLIGHT": "20", "STRIPE_CALLS_PER_SECOND": "100"})
+    assert said.gateway_limits["stripe"] == Allowance(20, 100)
 
 
 def test_metrics_are_on_until_they_are_turned_off() -> None:

@@ -57,6 +57,10 @@ _EXPIRY_MAX = timedelta(days=7)
 _DRAIN_MAX = timedelta(minutes=5)
 _THREADS_MAX = 1000
 _CALLS_MAX = 100_000
+_CALLS = {"midtrans": Allowance(1024, 4000), "stripe": Allowance(256, 1000)}
+"""What is asked of a gateway at most when nothing is said. Midtrans publishes no limit; Stripe's are its account's, from
+25 a second in a sandbox and 100 live, and its 429 is tried again.
+"""
 _SANDBOX_PREFIXES = ("SB-", "VT-")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
@@ -130,7 +134,7 @@ class Settings:
             history_keys=_history_keys(reader),
             policy=_policy(reader),
             midtrans=_midtrans(reader),
-            gateway_limits={name: _limit(reader, name.upper()) for name in ("midtrans", "stripe")},
+            gateway_limits={name: _limit(reader, name, usual) for name, usual in _CALLS.items()},
             drain=_drain(reader),
             metrics=reader.flag("PAYMENTS_METRICS", default=True),
             metrics_token=reader.text("PAYMENTS_METRICS_TOKEN"),
@@ -333,11 +337,11 @@ def _drain(reader: "_Reader") -> timedelta:
     return drain
 
 
-def _limit(reader: "_Reader", gateway: str) -> Allowance:
-    """What all processes together may ask of a gateway; generous, because nobody publishes Midtrans' own limit."""
+def _limit(reader: "_Reader", gateway: str, usual: Allowance) -> Allowance:
+    """What all processes together may ask of a gateway."""
     return Allowance(
-        in_flight=reader.whole(f"{gateway}_CALLS_IN_FLIGHT", 1024, _CALLS_MAX),
-        per_second=reader.whole(f"{gateway}_CALLS_PER_SECOND", 4000, _CALLS_MAX),
+        in_flight=reader.whole(f"{gateway.upper()}_CALLS_IN_FLIGHT", usual.in_flight, _CALLS_MAX),
+        per_second=reader.whole(f"{gateway.upper()}_CALLS_PER_SECOND", usual.per_second, _CALLS_MAX),
     )
 
 

@@ -62,6 +62,8 @@ _SHOWN = frozenset(
         "PAYMENTS_PUBLIC_URL",
         "PAYMENTS_RETURN_ORIGINS",
         "STRIPE_API_URL",
+        "STRIPE_CALLS_IN_FLIGHT",
+        "STRIPE_CALLS_PER_SECOND",
         "STRIPE_TIMEOUT_SECONDS",
     }
 )
