@@ -58,8 +58,10 @@ _DRAIN_MAX = timedelta(minutes=5)
 _THREADS_MAX = 1000
 _CALLS_MAX = 100_000
 _CALLS = {"midtrans": Allowance(1024, 4000), "stripe": Allowance(256, 1000)}
-"""What is asked of a gateway at most when nothing is said. Midtrans publishes no limit; Stripe's are its account's, from
-25 a second in a sandbox and 100 live, and its 429 is tried again.
+"""What is asked of a gateway at most when nothing is said.
+
+Midtrans publishes no limit. Stripe's is the account's own: 100 a second live and 25 in a sandbox, unless it says
+otherwise.
 """
 _SANDBOX_PREFIXES = ("SB-", "VT-")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})

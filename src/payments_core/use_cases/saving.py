@@ -62,9 +62,10 @@ async def save_all(
     """
     changed = [item for item in decided if item.before != item.after]
     saved = {item.after.payment_id: Saved(item.after) for item in decided}
-    if asked := [item.after for item in changed if _is_only_asked_about(item)]:
-        await uow.payments.keep_numbers(asked)
-    settled = [await _settle_stock(uow, item, now) for item in changed if not _is_only_asked_about(item)]
+    asked = {item.after.payment_id: item.after for item in changed if _is_only_asked_about(item)}
+    if asked:
+        await uow.payments.keep_numbers([*asked.values()])
+    settled = [await _settle_stock(uow, item, now) for item in changed if item.after.payment_id not in asked]
     if late is LatePayment.REOPEN_OR_REFUND:
         settled = [attrs.evolve(item, after=return_late_money(item.after, now)) for item in settled]
     effects = [effect for item in settled if (effect := _order_effect(item.before, item.after))]
@@ -266,7 +267,7 @@ class Desk:
         return [answers[position] for position in range(len(asked))]
 
     async def _decide_together(self, asked: Sequence[_Change | _First]) -> list[Payment | Exception | None]:
-        """Each decided on and all of them saved; a refusal or a bug is told its asker, not its neighbours."""
+        """Each decided on, and all that were decided saved."""
         answers: list[Decided | Exception | None] = []
         async with self.store.transaction() as uow:
             payments = await uow.payments.lock([item.payment_id for item in asked if isinstance(item, _Change)])
@@ -274,7 +275,7 @@ class Desk:
             for item in asked:
                 try:
                     answer: Decided | Exception | None = item.decided(payments, orders)
-                except Exception as error:  # noqa: BLE001 - see above
+                except Exception as error:  # noqa: BLE001 - a refusal or a bug is told its asker, not its neighbours
                     answer = error
                 if isinstance(answer, Decided) and not await _is_claimed(uow, item, answer):
                     answer = StaleWrite(f"order {answer.after.order_id} was claimed by another click")
