@@ -1,7 +1,8 @@
 """Group commit: what arrives while one batch commits is the next batch.
 
-No delay is added. One batch is under way at a time; the queue before it is bounded, and beyond the bound a delivery is
-told to come again. A caller that goes away cancels nothing: its notification is in a batch already.
+No delay is added; what has arrived already is read before a batch is closed. One batch is under way at a time; the
+queue before it is bounded, and beyond the bound a delivery is told to come again. A caller that goes away cancels
+nothing: its notification is in a batch already.
 """
 
 import asyncio
@@ -22,6 +23,14 @@ log = structlog.get_logger(__name__)
 _QUEUE_MAX = 20_000
 """Notifications waiting in one process, about 20 MB; beyond it 503, and the gateway sends again."""
 _BATCH_BYTES_MAX = 4 * 1024 * 1024
+_TURNS = 3
+"""Turns of the loop until a delivery that stands in a socket stands in the queue: read, understood, put there.
+
+Without them the callers of a busy server part into those of this batch and those of the next, often one and thirty, and
+a batch of one costs what five in a fuller one do.
+"""
+_MANY, _PRESSED_S = 4, 0.05
+"""So many at once are the callers of a busy server, who come again as soon as they are answered."""
 
 Accept = Callable[[Sequence[Notification]], Awaitable[list[Accepted | StorageError]]]
 _Waiting = tuple[Notification, "asyncio.Future[Accepted]"]
@@ -35,6 +44,7 @@ class Batcher:
         self._queue: deque[_Waiting] = deque()
         self._working: asyncio.Task[None] | None = None
         self._closed = False
+        self._pressed_until = 0.0
 
     async def submit(self, notification: Notification) -> Accepted:
         """What became of this notification, once it is durably stored.
@@ -50,13 +60,17 @@ class Batcher:
         return await stored
 
     @property
-    def has_more(self) -> bool:
-        """Whether notifications wait for the next batch."""
-        return bool(self._queue)
+    def is_pressed(self) -> bool:
+        """Whether notifications wait for the next batch, or came in numbers just now."""
+        return bool(self._queue) or asyncio.get_running_loop().time() < self._pressed_until
 
     async def _work(self) -> None:
         while self._queue:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             batch = self._next_batch()
+            if len(batch) >= _MANY:
+                self._pressed_until = asyncio.get_running_loop().time() + _PRESSED_S
             try:
                 results = await self._accept([notification for notification, _ in batch])
             except Exception:

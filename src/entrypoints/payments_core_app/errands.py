@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 
 _WAITING_MAX = 10_000
 """Errands held in memory; beyond it they are dropped, and the sweep finds their rows."""
-_GIVE_WAY_S = 1.0
+_GIVE_WAY_S, _LOOK_AGAIN_S = 1.0, 0.01
+"""How long an errand gives way at most, and how often it is asked whether it has to."""
 _STARTED_MAX = 16
 """Errands begun before the loop looks at what else has arrived."""
 _DRAIN_S = 5.0
@@ -85,9 +86,8 @@ class BackgroundErrands:
             task.add_done_callback(partial(self._done, about))
         if len(due) == _STARTED_MAX:
             loop.call_soon(self._start_more)
-        longest = next(iter(self._waiting.values()), None)
-        if longest is not None and self._later is None and (at := longest.since + _GIVE_WAY_S) > loop.time():
-            self._later = loop.call_at(at, self._look_again)
+        elif self._waiting and self._later is None and self._is_busy():
+            self._later = loop.call_later(_LOOK_AGAIN_S, self._look_again)
 
     def _due(self, now: float) -> list[Hashable]:
         """What may begin, longest waiting first; they stand in that order."""

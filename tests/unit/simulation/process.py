@@ -91,7 +91,7 @@ class Process:
             subscribers=subscribers,
         )
         self.batcher = Batcher(self.service.receive.accept)
-        self.errands.give_way(lambda: self.batcher.has_more)
+        self.errands.give_way(lambda: self.batcher.is_pressed)
 
     def start(self, *, sweeping: bool = True) -> None:
         """Errands are done, and the sweep runs."""

@@ -96,7 +96,7 @@ def _lifespan(
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         service, background, care = container.service(), container.background(), container.care()
         await care.begin()
-        background.give_way(lambda: batcher.has_more)
+        background.give_way(lambda: batcher.is_pressed)
         background.begin(service.perform)
         loop = SweepLoop(service.sweep, _SWEEP_AT_ONCE, container.housekeeping())
         sweeping = asyncio.create_task(loop.run()) if sweep else None
