@@ -10,7 +10,7 @@ import pytest
 from harness.postgres import PostgresCluster
 
 BENCH = Path(__file__).parents[2] / "bench"
-REFERENCE = 2.2
+REFERENCE = 2.1
 """CPU of one settlement, in CPUs of the floor "one statement"; measured as `docs/reference/speed.md` says."""
 ROUNDS, COUNT = 3, 400
 

@@ -91,6 +91,23 @@ def test_a_long_line_begins_in_portions_so_that_what_arrives_meanwhile_is_notice
     assert (begun.count(1.0), begun.count(2.0)) == (16, 24)
 
 
+def test_an_errand_begins_when_the_press_ends_in_the_very_moment_it_is_asked_about(scene: Scene) -> None:
+    """Whether to give way is asked once: what may begin and when to look again follow from the same answer."""
+    answers = iter([True])
+    scene.errands.give_way(lambda: next(answers, False))
+    scene.at(1.0, lambda: scene.errands([question(1)]))
+    assert [number for _, number in scene.run(until=2.0)] == [1]
+
+
+def test_a_drain_begins_what_gave_way(scene: Scene) -> None:
+    """A server that is asked to stop finishes what its last notifications ask for."""
+    scene.busy, scene.errands._at_once = True, 40
+    scene.at(1.0, lambda: scene.errands([question(number) for number in range(50)]))
+    scene.at(1.1, lambda: scene.loop.create_task(scene.errands.drain()))
+    begun = scene.run(until=2.0)
+    assert [number for _, number in begun] == [*range(40)]
+
+
 def test_no_more_run_at_once_than_may(scene: Scene) -> None:
     scene.at(1.0, lambda: scene.errands([question(99, "a"), question(99, "b"), question(3)]))
     assert scene.run(until=5.0) == [(1.0, 99), (1.0, 99)]

@@ -6,6 +6,7 @@ nothing: its notification is in a batch already.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -27,10 +28,10 @@ _TURNS = 3
 """Turns of the loop until a delivery that stands in a socket stands in the queue: read, understood, put there.
 
 Without them the callers of a busy server part into those of this batch and those of the next, often one and thirty, and
-a batch of one costs what five in a fuller one do.
+a batch costs its six round trips whatever it holds.
 """
 _MANY, _PRESSED_S = 4, 0.05
-"""So many at once are the callers of a busy server, who come again as soon as they are answered."""
+"""So many at once are the callers of a busy server, who come again soon after they were answered."""
 
 Accept = Callable[[Sequence[Notification]], Awaitable[list[Accepted | StorageError]]]
 _Waiting = tuple[Notification, "asyncio.Future[Accepted]"]
@@ -61,7 +62,7 @@ class Batcher:
 
     @property
     def is_pressed(self) -> bool:
-        """Whether notifications wait for the next batch, or came in numbers just now."""
+        """Whether notifications wait for the next batch, or many are in this one or were a moment ago."""
         return bool(self._queue) or asyncio.get_running_loop().time() < self._pressed_until
 
     async def _work(self) -> None:
@@ -69,14 +70,18 @@ class Batcher:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
             batch = self._next_batch()
-            if len(batch) >= _MANY:
-                self._pressed_until = asyncio.get_running_loop().time() + _PRESSED_S
+            many = len(batch) >= _MANY
+            if many:
+                self._pressed_until = math.inf
             try:
                 results = await self._accept([notification for notification, _ in batch])
             except Exception:
                 # Whatever broke, nobody may wait for ever: all of them are sent again by the gateway.
                 log.exception("batch.failed", items=len(batch))
                 results = [StorageUnavailable("the notification could not be stored")] * len(batch)
+            finally:
+                if many:
+                    self._pressed_until = asyncio.get_running_loop().time() + _PRESSED_S
             for (_, stored), result in zip(batch, results, strict=True):
                 _answer(stored, result)
 

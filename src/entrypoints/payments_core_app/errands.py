@@ -75,24 +75,24 @@ class BackgroundErrands:
                 ERRANDS.labels(result="dropped").inc()
         self._start_more()
 
-    def _start_more(self) -> None:
+    def _start_more(self, at_once: int = _STARTED_MAX) -> None:
         if self._perform is None or not self._waiting:
             return
         loop = asyncio.get_running_loop()
-        due = self._due(loop.time())
+        gives_way = self._is_busy()
+        due = self._due(loop.time() - (_GIVE_WAY_S if gives_way else 0.0), at_once)
         for about in due:
             task = loop.create_task(self._do(self._waiting.pop(about).command))
             self._running[about] = task
             task.add_done_callback(partial(self._done, about))
-        if len(due) == _STARTED_MAX:
+        if len(due) == at_once:
             loop.call_soon(self._start_more)
-        elif self._waiting and self._later is None and self._is_busy():
+        elif gives_way and self._waiting and self._later is None:
             self._later = loop.call_later(_LOOK_AGAIN_S, self._look_again)
 
-    def _due(self, now: float) -> list[Hashable]:
-        """What may begin, longest waiting first; they stand in that order."""
-        room = min(self._at_once - len(self._running), _STARTED_MAX)
-        since = now - _GIVE_WAY_S if self._is_busy() else now
+    def _due(self, since: float, at_once: int) -> list[Hashable]:
+        """What has waited since then and may begin, longest waiting first; they stand in that order."""
+        room = min(self._at_once - len(self._running), at_once)
         due: list[Hashable] = []
         for about, waiting in self._waiting.items():
             if len(due) >= room or waiting.since > since:
@@ -129,7 +129,9 @@ class BackgroundErrands:
             await asyncio.wait([*self._running.values()])
 
     async def drain(self) -> None:
-        """What runs has ended, or its time is over; what waits is left to the sweep."""
+        """What has room has begun; what runs has ended, or its time is over; what still waits is left to the sweep."""
+        self.give_way(_nobody)
+        self._start_more(self._at_once)
         self._waiting.clear()
         if self._later is not None:
             self._later.cancel()
