@@ -166,7 +166,9 @@ def test_a_moment_is_spelled_in_utc_wherever_the_machine_stands(monkeypatch: pyt
     monkeypatch.setenv("TZ", "Asia/Jakarta")
     time.tzset()
     try:
-        assert canonical(datetime(2026, 11, 27, tzinfo=UTC)) == '"2026-11-27T00:00:00.000000+00:00"'
+        midnight = datetime(2026, 11, 27, tzinfo=UTC)
+        assert canonical(midnight) == '"2026-11-27T00:00:00.000000+00:00"'
+        assert canonical(midnight.astimezone()) == canonical(midnight)
     finally:
         monkeypatch.undo()
         time.tzset()

@@ -134,6 +134,11 @@ def test_what_a_message_leaves_out_stays() -> None:
     assert (kept.amount, kept.method) == (rupiah(100_000), "qris")
 
 
+def test_a_charge_is_of_what_was_taken_of_the_hold() -> None:
+    taken = hear(HELD, says(Signal.SETTLED, amount=rupiah(60_000)), ChargeState.SETTLED)
+    assert (taken.amount, taken.captured_minor) == (rupiah(60_000), 6_000_000)
+
+
 # ── amounts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_a_hold_remembers_how_much_and_whether_a_reading_showed_it() -> None:
     hint = hear(None, says(Signal.AUTHORIZED), ChargeState.AUTHORIZED, by_reading=False)

@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from payments_core import Confirm, Observation, Reading, Signal, Verdict, decide_hint, decide_reading
+from payments_core.charges import dispute_news
 from payments_core.decide import HintDecision
 from payments_core.limits import LEASE
 from payments_core.observations import Dispute, DisputeNews, Nothing, RefundNews, RefundReport
@@ -138,6 +139,25 @@ def test_a_dispute_that_is_over_or_was_a_question_waits_for_nobody(news: Dispute
     closed = payment.cases[0]
     assert (closed.decision, closed.decided_by, closed.decided_at) == (CaseDecision.DISMISS, "gateway", LATER)
     assert closed.note == f"the dispute is over: {news.value}"
+
+
+@pytest.mark.parametrize(
+    ("news", "charged_back", "is_news"),
+    [
+        (DisputeNews.LOST, 0, True),
+        (DisputeNews.LOST, WHOLE - 1, True),
+        (DisputeNews.LOST, WHOLE, False),
+        (DisputeNews.WITHDRAWN, 1, True),
+        (DisputeNews.WON, 1, True),
+        (DisputeNews.WON, 0, False),
+        (DisputeNews.REINSTATED, WHOLE, True),
+    ],
+)
+def test_a_dispute_is_news_until_all_that_it_moved_is_known(
+    news: DisputeNews, charged_back: int, is_news: bool
+) -> None:
+    known = charge(charged_back_minor=charged_back)
+    assert dispute_news(PAID.with_charge(known), known, Dispute(news, rupiah(WHOLE // 100))) is is_news
 
 
 def test_a_dispute_that_is_lost_leaves_its_charge_back_to_a_person() -> None:

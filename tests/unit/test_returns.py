@@ -363,6 +363,12 @@ def test_money_that_came_back_to_us_is_un_counted_and_a_case() -> None:
     assert hear(little, report(RefundNews.RETURNED)).charges[0].refunded_minor == 0
 
 
+def test_a_refund_that_came_back_before_we_heard_of_it_takes_nothing_from_a_total_told_before() -> None:
+    back = hear(PAID.with_charge(charge(refunded_minor=3_000_000)), report(RefundNews.RETURNED))
+    assert back.charges[0].refunded_minor == 3_000_000
+    assert [opened.kind for opened in back.cases] == [CaseKind.REFUND_RETURNED]
+
+
 def test_a_total_that_covers_every_refund_confirms_all_of_them() -> None:
     """Some answers list no keys."""
     asked = with_refund(SENT, check_at=LATER).with_refund(refund(UNKNOWN, key="k-2", amount=rupiah(10_000)))

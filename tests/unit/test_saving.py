@@ -8,6 +8,7 @@ import pytest
 
 from payments_core import Signal
 from payments_core.errors import StaleWrite
+from payments_core.facts import stock_fact
 from payments_core.limits import STALE_PAUSE, STALE_RETRIES_MAX
 from payments_core.orders import OrderStatus, StockMove
 from payments_core.payment import CaseDecision, Closed, ClosedAs, Payment
@@ -137,6 +138,20 @@ async def test_what_did_not_change_is_not_saved(world: World) -> None:
     history = world.history
     assert await save(world, before, before, REVIEW) == before
     assert (world.payment.version, world.history) == (before.version, history)
+
+
+async def test_a_question_alone_is_no_change_of_a_payment_and_a_fact_beside_it_is_told(world: World) -> None:
+    before = await stored(world, PAGE, left=5, held=RESERVED)
+    asked = attrs.evolve(before, reading_number=before.reading_number + 1)
+    history = world.history
+    assert (await save(world, before, asked, REVIEW)).version == before.version
+    assert (world.payment.reading_number, world.history) == (asked.reading_number, history)
+    again = attrs.evolve(asked, reading_number=asked.reading_number + 1)
+    async with world.store.transaction() as uow:
+        told = Decided(asked, again, also=(stock_fact(RESERVED),))
+        await save_all(uow, [told], now=world.clock.now(), actor="test", late=REVIEW)
+        await uow.commit()
+    assert world.history == [*history, "stock.reserved"]
 
 
 async def test_a_surplus_payment_goes_back_by_itself_where_the_policy_says_so() -> None:
