@@ -136,6 +136,15 @@ def test_a_batch_that_fails_does_not_press_for_ever(scene: Scene) -> None:
     assert scene.pressed == [False]
 
 
+def test_a_batch_that_is_under_way_when_its_loop_ends_is_taken_apart_without_a_word(scene: Scene) -> None:
+    scene.commit_s = 100.0
+    scene.send(at=1.0, count=_CALLERS)
+    scene.loop.call_at(2.0, scene.batches.append, 0)
+    scene.loop.run_until(lambda: scene.batches == [_CALLERS, 0], steps_max=1000)
+    scene.loop.close()
+    assert scene.handed_over == []
+
+
 def test_what_waits_for_the_next_batch_presses(scene: Scene) -> None:
     scene.send(at=1.0)
     scene.send(at=1.0 + _COMMIT_S / 4, count=2)

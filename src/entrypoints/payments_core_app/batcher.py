@@ -66,6 +66,7 @@ class Batcher:
         return bool(self._queue) or asyncio.get_running_loop().time() < self._pressed_until
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._queue:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
@@ -81,7 +82,7 @@ class Batcher:
                 results = [StorageUnavailable("the notification could not be stored")] * len(batch)
             finally:
                 if many:
-                    self._pressed_until = asyncio.get_running_loop().time() + _PRESSED_S
+                    self._pressed_until = loop.time() + _PRESSED_S  # also of a loop that is being taken apart
             for (_, stored), result in zip(batch, results, strict=True):
                 _answer(stored, result)
 
