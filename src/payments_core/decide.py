@@ -164,12 +164,17 @@ def decide_hint(
 
 
 def _rule(heard: _Heard, confirm: Confirm) -> HintRule:
-    """The table's word; what says nothing of a charge keeps it; the end of a page is believed on a reading only."""
+    """The table's word; what says nothing of a charge keeps it.
+
+    The end of a page is believed on a reading only, and so is a total of refunds of which some may still fail: counted
+    with the money it came with, it would not be un-counted when they do.
+    """
     hint = heard.says
     if not isinstance(hint.meaning, Signal):
         return Keep()
     rule = hint_rule(heard.state, hint.meaning, confirm)
-    return Ask() if isinstance(rule, Move) and (hint.ends_page or hint.uses_up_page) else rule
+    unsure = hint.ends_page or hint.uses_up_page or hint.refunded_unknown
+    return Ask() if isinstance(rule, Move) and unsure else rule
 
 
 def _about_the_page(payment: Payment, attempt: Attempt, hint: Observation, now: datetime) -> HintDecision:

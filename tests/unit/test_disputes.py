@@ -81,6 +81,13 @@ def test_a_refusal_is_told_when_it_is_another_and_a_later_one(code: str, seconds
     assert one.decline == (Decline(code, "qris", at) if is_news else Decline("no_funds", "card", NOW))
 
 
+def test_money_that_comes_with_a_total_of_refunds_that_may_still_fail_is_asked_about() -> None:
+    """It would be counted as given back, and nothing would un-count it when the bank sends it back (world 6618)."""
+    news = says(Signal.SETTLED, refunded=rupiah(40_000), refunded_unknown=True)
+    asked = hint(PENDING, news)
+    assert (asked.verdict, asked.payment.charges) == (Verdict.WAITING, PENDING.charges)
+
+
 def test_money_given_back_is_believed_where_the_signature_covers_it() -> None:
     report = RefundReport("re_1", rupiah(10_000), RefundNews.CONFIRMED)
     told = attrs.evolve(says(Signal.SETTLED, refunds=(report,)), meaning=Nothing("refund.updated"))
