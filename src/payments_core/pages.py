@@ -38,6 +38,7 @@ __all__ = [
     "cannot_be_proved",
     "closing_unanswered",
     "is_overtaken",
+    "may_outlast_lease",
     "new_payment",
     "page_dead",
     "page_end",
@@ -185,6 +186,14 @@ def take_lease(payment: Payment, page: Attempt, traits: GatewayTraits, now: date
     until = now + traits.timeout + OPENING_GRACE
     leased = evolve(page, lease_until=until, check_at=until, sends=page.sends + 1)
     return SendAgain(payment.with_attempt(leased), leased)
+
+
+def may_outlast_lease(leased: Attempt, traits: GatewayTraits, now: datetime) -> bool:
+    """Whether a call begun now may go on after the lease, when somebody else may send the same.
+
+    A commit that was answered late leaves too little of it.
+    """
+    return leased.lease_until is None or now + traits.timeout > leased.lease_until
 
 
 def page_end(

@@ -8,13 +8,13 @@ import pytest
 from payments_core import Confirm, GatewayTraits, Policy, Signal
 from payments_core.consequences import begin_closing
 from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
-from payments_core.limits import PAGE_LEFT_MIN, RETRY_SCHEDULE
+from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.payment import Attempt, AttemptState, ChargeDue, CloseReason
 from payments_core.ports import Due, DueKind, PageReply
 from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
 from payments_core_memory import MemoryGateway
-from unit.world import World
+from unit.world import World, commits_are_answered_after
 
 
 async def cancel(world: World, order_id: str = "o-1") -> bool:
@@ -434,6 +434,23 @@ async def test_two_closings_at_once_create_the_page_once(world: World, monkeypat
     monkeypatch.setattr(MemoryGateway, "open_page", meanwhile)
     assert await cancel(world)
     assert world.gateway.calls == ["open", "open", "close", "read"], "the one that was lost, and one more"
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(microseconds=1)])
+async def test_a_create_that_may_outlast_its_lease_makes_no_token_to_close(world: World, late: timedelta) -> None:
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    with commits_are_answered_after(world.clock, OPENING_GRACE + late):
+        assert await cancel(world) is not bool(late)
+    assert world.gateway.calls.count("open") == (1 if late else 2)
+    due_at = world.payment.attempt(1).check_at
+    if late:
+        assert due_at is not None
+        world.clock.at = due_at
+    assert await cancel(world), "it is due again when the lease is over"
+    assert world.gateway.calls.count("open") == 2
 
 
 async def test_a_page_whose_create_is_refused_on_the_way_to_its_end_is_dead(world: World) -> None:

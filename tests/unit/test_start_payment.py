@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import attrs
@@ -24,7 +25,18 @@ from payments_core.payment import Attempt, AttemptState, CloseReason
 from payments_core.ports import PageOpened, PageRefused, PageReply
 from payments_core.use_cases.start_payment import _Click as Click
 from payments_core_memory import MemoryGateway
-from unit.world import ANYTHING, World
+from unit.world import ANYTHING, World, commits_are_answered_after
+
+MOMENT = timedelta(microseconds=1)
+
+
+async def _until(reached: Callable[[], bool]) -> None:
+    """Others run until it is so, a thousand turns at most."""
+    for _ in range(1000):
+        if reached():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to that")
 
 
 async def test_the_first_click_opens_a_page_and_later_ones_find_it(world: World) -> None:
@@ -205,6 +217,33 @@ async def test_the_lease_of_a_dead_process_ends_and_the_next_click_takes_over(wo
     assert (await world.click()).attempt.url is not None
 
 
+async def test_a_create_that_may_outlast_its_lease_is_not_sent(world: World) -> None:
+    """Found by ten thousand worlds: a commit answered after its lease, and two creates of one page at once."""
+    world.order()
+    with commits_are_answered_after(world.clock, OPENING_GRACE + MOMENT), pytest.raises(Busy) as busy:
+        await world.click()
+    assert busy.value.code == "opening"
+    assert world.gateway.calls == []
+    assert (await world.click()).created, "nothing was sent, so nothing is in doubt"
+
+
+async def test_a_create_that_ends_with_its_lease_is_sent(world: World) -> None:
+    world.order()
+    with commits_are_answered_after(world.clock, OPENING_GRACE):
+        assert (await world.click()).created
+
+
+async def test_a_click_whose_lease_was_stored_late_waits_for_its_end_and_opens_the_page(world: World) -> None:
+    world.order()
+    began = world.clock.now()
+    with commits_are_answered_after(world.clock, OPENING_GRACE + MOMENT):
+        waiting = asyncio.create_task(world.click())
+        await _until(lambda: world.clock.now() > began)
+    assert (await waiting).created
+    assert world.gateway.calls == ["open"]
+    assert world.clock.now() >= began + GatewayTraits().timeout + OPENING_GRACE
+
+
 @pytest.mark.parametrize(("outcome", "code"), [(Signal.SETTLED, "already_paid"), (Signal.AUTHORIZED, "authorized")])
 async def test_an_order_with_money_opens_no_page(world: World, outcome: Signal, code: str) -> None:
     await world.opened()
@@ -373,6 +412,20 @@ async def test_an_opening_somebody_holds_is_his_until_its_last_moment(world: Wor
     assert len(world.gateway.calls) == calls
     world.clock.move(timedelta(seconds=1))
     assert await world.service.start.finish(payment_id, 1) is not None
+
+
+async def test_an_opening_whose_lease_was_stored_late_is_finished_after_it(world: World) -> None:
+    payment_id = await abandoned(world)
+    calls = [*world.gateway.calls]
+    with commits_are_answered_after(world.clock, OPENING_GRACE + MOMENT):
+        left = await world.service.start.finish(payment_id, 1)
+    assert left == world.payment
+    assert world.gateway.calls == calls
+    due_at = world.payment.attempt(1).check_at
+    assert due_at is not None
+    world.clock.at = due_at
+    assert await world.service.start.finish(payment_id, 1) is not None
+    assert world.payment.attempt(1).state is AttemptState.OPEN
 
 
 async def test_an_opening_with_too_little_time_left_is_not_finished(world: World) -> None:

@@ -1,10 +1,12 @@
 """One shop with one order, wired over the memory twins: what unit tests and laws drive."""
 
-from collections.abc import Coroutine
-from datetime import datetime
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import attrs
+import pytest
 
 from payments_core import (
     Currency,
@@ -25,6 +27,7 @@ from payments_core.testing.world import World as PortWorld
 from payments_core.use_cases.receive_notification import Accepted
 from payments_core.use_cases.start_payment import Paying
 from payments_core_memory import ManualClock, MemoryGateway, MemoryStore, SequentialIds
+from payments_core_memory.store import _Unit as Unit
 
 IDR = Currency.of("IDR")
 ANYTHING = PageWish(provider="memory")
@@ -44,6 +47,20 @@ def drive(work: Coroutine[Any, Any, Result]) -> Result:
         return done.value  # type: ignore[no-any-return]
     work.close()
     raise AssertionError("the coroutine waits for something")
+
+
+@contextmanager
+def commits_are_answered_after(clock: ManualClock, late: timedelta) -> Iterator[None]:
+    """Whatever is saved is there at once, and whoever saved it hears of it so much later."""
+    commit = Unit.commit
+
+    async def slowly(unit: Unit) -> None:
+        await commit(unit)
+        clock.move(late)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Unit, "commit", slowly)
+        yield
 
 
 @attrs.define(kw_only=True)

@@ -15,6 +15,7 @@ from payments_core.observations import Observation, Unknown
 from payments_core.pages import (
     cannot_be_proved,
     closing_unanswered,
+    may_outlast_lease,
     page_dead,
     page_taken,
     proof_of_death,
@@ -125,7 +126,10 @@ class ClosePages:
             return taken.payment
 
         await self.desk.change(payment_id, lease, actor="core")
-        return next(iter(ours), None)
+        for leased in ours:
+            if not may_outlast_lease(leased, self.gateways[leased.provider].traits, self.desk.clock.now()):
+                return leased
+        return None
 
     async def _rounds(self, payment: Payment, number: int) -> _Seen:
         seen = await self._look(payment, number)

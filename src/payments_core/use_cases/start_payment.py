@@ -1,8 +1,9 @@
 """A click on "Pay": one page, the same URL for all, whatever fails on the way.
 
 Transaction 1 stores the intent with the exact request; the gateway is called with no connection and no lock held;
-transaction 2 stores the answer. A caller whose call ended gives its lease up in the same step, so only a crash waits
-for the lease to end; then the next click, or the sweep, sends the same request under the same id.
+transaction 2 stores the answer. A caller whose call ended gives its lease up in the same step, so only a crash
+(or a database so slow that too little of the lease was left for the call) waits for it to end; then the next click, or
+the sweep, sends the same request under the same id.
 """
 
 import asyncio
@@ -35,6 +36,7 @@ from payments_core.pages import (
     SamePage,
     SendAgain,
     is_overtaken,
+    may_outlast_lease,
     new_payment,
     page_opened,
     page_opened_late,
@@ -158,6 +160,8 @@ class StartPayment:
                 return None
             leased = take_lease(before, page, self._gateway(page.provider).traits, now)
             payment = await self.desk.put_back(uow, Decided(before, leased.payment), actor="sweep")
+        if self._is_too_late(leased.attempt):
+            return payment
         return (await self._send(payment, leased.attempt)).payment
 
     def _is_abandoned(self, page: Attempt) -> bool:
@@ -171,9 +175,17 @@ class StartPayment:
         if found is None or not click.reaches(found.customer_id):
             raise _no_order(click)
         if found.payment is None:
-            return await self._plan_first(click)
-        plan = self._planned(found.payment, click.wish, self.desk.clock.now())
-        return plan if isinstance(plan, SamePage | Await) else await self._plan_again(click, found.payment.payment_id)
+            plan = await self._plan_first(click)
+        else:
+            plan = self._planned(found.payment, click.wish, self.desk.clock.now())
+            if not isinstance(plan, SamePage | Await):
+                plan = await self._plan_again(click, found.payment.payment_id)
+        is_late = isinstance(plan, NewPage | SendAgain) and self._is_too_late(plan.attempt)
+        return Await(plan.attempt) if is_late else plan
+
+    def _is_too_late(self, leased: Attempt) -> bool:
+        """Storing the lease took most of it: the end of it is waited for, like that of anybody else's."""
+        return may_outlast_lease(leased, self._gateway(leased.provider).traits, self.desk.clock.now())
 
     async def _plan_first(self, click: _Click) -> PayPlan:
         """The first page of an order; clicks that come together are saved together."""
