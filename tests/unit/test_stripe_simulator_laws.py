@@ -122,6 +122,19 @@ def test_money_adds_up_after_anything(
     assert page.status != "open" or all(one.status != "succeeded" for one in ledger.books.all(Intent))
 
 
+@pytest.mark.parametrize("way", ["withdrawn", "lost"])
+def test_what_was_refunded_after_a_dispute_was_won_cannot_be_lost(way: str):
+    """Found by `test_money_adds_up_after_anything`, once in many runs."""
+    ledger = Ledger()
+    session = opened(ledger)
+    for word in ("succeeded", "dispute", "won", "refund"):
+        step(ledger, session, word, START)
+    before = things(ledger)
+    with pytest.raises(Refusal, match="0 of the charge is left"):
+        step(ledger, session, way, START)
+    assert things(ledger) == before
+
+
 def test_the_clock_ends_an_open_page_and_a_hold_and_nothing_else():
     ledger = Ledger()
     left, held = opened(ledger), opened(ledger, "manual")

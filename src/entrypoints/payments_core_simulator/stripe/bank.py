@@ -8,6 +8,7 @@ from payments_core_simulator.refusals import Refusal, Why
 
 from .buyer import Buyer
 from .values import (
+    Charge,
     Decline,
     Dispute,
     News,
@@ -91,6 +92,8 @@ class Bank(Buyer):
         dispute = self._dispute(dispute_id)
         if dispute.withdrawn == withdrawn:
             raise Refusal(Why.NONSENSE, f"the money is {'withdrawn' if withdrawn else 'with the merchant'} already")
+        if withdrawn:
+            self._refuse_what_is_gone(dispute)
         word = "funds_withdrawn" if withdrawn else "funds_reinstated"
         return [(f"charge.dispute.{word}", self.books.put(attrs.evolve(dispute, withdrawn=withdrawn)))]
 
@@ -99,8 +102,16 @@ class Bank(Buyer):
         dispute = self._dispute(dispute_id)
         inquiry = dispute.status.startswith("warning")
         end = "warning_closed" if inquiry else "won" if won else "lost"
+        if end == "lost" and not dispute.withdrawn:
+            self._refuse_what_is_gone(dispute)
         closed = self.books.put(attrs.evolve(dispute, status=end))
         news: list[News] = [("charge.dispute.closed", closed)]
         if closed.withdrawn == (end == "lost"):
             return news
         return [*news, *self.move_funds(dispute_id, withdrawn=end == "lost")]
+
+    def _refuse_what_is_gone(self, dispute: Dispute) -> None:
+        """Refuse to take what was refunded since the dispute was won: nobody takes more than there is."""
+        left = self.books.get(Charge, dispute.charge_id).left
+        if dispute.amount > left:
+            raise Refusal(Why.NONSENSE, f"amount: {left} of the charge is left to withdraw")
