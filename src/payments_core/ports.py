@@ -431,7 +431,10 @@ class OrderBook(Protocol):
         """
 
     async def reserve_again(self, order_id: str, now: datetime) -> bool:
-        """Whether the released stock of this order could be reserved anew; all of it or nothing."""
+        """Whether the released stock of this order could be reserved anew; all of it or nothing.
+
+        Of an order whose units were not released nothing is taken.
+        """
 
 
 class Placed(Enum):

@@ -308,6 +308,29 @@ async def test_a_dismissed_reversal_nobody_pays_is_given_up(world: World) -> Non
     assert (world.status.value, world.stock) == ("expired", 10)
 
 
+async def test_late_money_that_is_accepted_after_a_dismissed_reversal_reserves_its_stock_once(world: World) -> None:
+    """Found by thirty thousand worlds: both the decision and the save reserved, and two units were nobody's."""
+    await world.opened()
+    expired = world.tries(Signal.EXPIRED, method="card")
+    await world.hear(expired)
+    first = world.tries(Signal.SETTLED)
+    await world.hear(first)
+    world.gateway.becomes(first, Signal.DENIED)
+    await world.hear(first)
+    world.clock.move(timedelta(minutes=1))
+    await decide(world, CaseDecision.DISMISS)
+    await world.service.operate.cancel(world.payment.payment_id, actor="operator:olga")
+    await world.do_errands()
+    assert (world.status.value, world.stock) == ("cancelled", 10)
+    world.gateway.becomes(expired, Signal.SETTLED)
+    await world.hear(expired)
+    assert world.cases == ["late_payment"]
+    await decide(world, CaseDecision.ACCEPT, world.payment.open_cases[0].number)
+    assert (world.status.value, world.stock) == ("success", 8)
+    moves = [kind for kind in world.history if kind.startswith("stock.")]
+    assert moves == ["stock.reserved", "stock.consumed", "stock.released", "stock.reserved", "stock.consumed"]
+
+
 async def test_a_reversal_cannot_be_accepted(world: World) -> None:
     await reversed_payment(world)
     for decision in (CaseDecision.ACCEPT, CaseDecision.RETURN):

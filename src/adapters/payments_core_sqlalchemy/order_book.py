@@ -84,9 +84,9 @@ class SqlOrderBook:
         return moved
 
     async def reserve_again(self, order_id: str, now: datetime) -> bool:
-        """Whether the released stock of this order could be reserved anew; all of it or nothing."""
+        """Whether the released stock of this order could be reserved anew; all of it or nothing, and once."""
         order = await self._find(order_id, lock=True)
-        if order is None:
+        if order is None or await self._has_its_units(order_id):
             return False
         units = order.tracked_units()
         levels = await self._lock_stock(units)
@@ -210,6 +210,10 @@ class SqlOrderBook:
         if short:
             raise Conflict(f"not enough stock of {', '.join(short)}", code="out_of_stock")
         await self._subtract(units)
+
+    async def _has_its_units(self, order_id: str) -> bool:
+        query = select(reservations.c.state).where(reservations.c.order_id == order_id)
+        return any(state != StockMove.RELEASED.value for state in await self._session.scalars(query))
 
     async def _lock_stock(self, units: TrackedUnits) -> dict[str, int]:
         if not units:

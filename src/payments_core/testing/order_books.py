@@ -224,6 +224,14 @@ class StockContract:
         paid = OrderEffect(order_id, OrderStatus.PAID, StockMove.CONSUMED)
         assert await self.applied(shop, paid) == {order_id: StockMove.CONSUMED}
 
+    async def test_stock_that_was_not_released_is_not_reserved_twice(self, shop: StockKeeper) -> None:
+        """Units taken twice for one order are nobody's."""
+        order_id = await shop.place(units=2, left=3, at=NOW)
+        assert not await self.reserved_again(shop, order_id, LATER)
+        await self.applied(shop, OrderEffect(order_id, OrderStatus.PAID, StockMove.CONSUMED))
+        assert not await self.reserved_again(shop, order_id, LATER)
+        assert await shop.left(order_id) == 3
+
     async def test_stock_that_others_have_is_not_reserved_again(self, shop: StockKeeper) -> None:
         """All of it or nothing: half an order cannot be paid."""
         order_id = await shop.place(units=2, left=0, at=NOW)

@@ -104,9 +104,14 @@ async def _settle_stock(uow: UnitOfWork, item: Decided, now: datetime) -> Decide
 
 
 async def _stock_of_a_comeback(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:
-    """Money that comes after a dismissed reversal wants the stock that was released with the dismissal."""
-    kept = item.after.keeping_charge
-    if item.before is None or item.before.paid_by is not None or kept is None or not lost_its_stock(item.before):
+    """Money that comes after a dismissed reversal wants the stock that was released with the dismissal.
+
+    Unless whoever decided reserved it already, as late money is accepted.
+    """
+    before, kept = item.before, item.after.keeping_charge
+    if before is None or before.paid_by is not None or kept is None:
+        return item
+    if not lost_its_stock(before) or not lost_its_stock(item.after):
         return item
     if await uow.orders.reserve_again(item.after.order_id, now):
         also = (*item.also, stock_fact(StockMove.RESERVED))

@@ -83,6 +83,7 @@ class Checks:
         self._must(paid - reversed_ == (payment.paid_by is not None), f"paid {paid} times, reversed {reversed_} times")
         consumed, released = count[FactType.STOCK_CONSUMED], count[FactType.STOCK_RELEASED]
         self._must(consumed <= 1 + released, "stock consumed twice")
+        self._must(count[FactType.STOCK_RESERVED] <= 1 + released, "stock reserved twice")
         self._must(released <= count[FactType.STOCK_RESERVED], "stock released twice for one reservation")
         for fact, sign, total in (
             (
