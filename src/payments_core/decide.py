@@ -228,7 +228,8 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
         return True
     if not isinstance(hint.meaning, Signal):
         return refund_news(payment, hint) or (hint.dispute is not None and dispute_news(payment, charge, hint.dispute))
-    if charge.cancel_asked and hint.meaning is Signal.CANCELLED and charge.left_minor <= 0:
+    is_back = charge.has_money and charge.left_minor <= 0
+    if charge.cancel_asked and hint.meaning is Signal.CANCELLED and is_back:
         return False  # the void we asked for: a refund of the whole, the charge stays captured
     rule = hint_rule(charge.state, hint.meaning, Confirm.SIGNATURE)
     if hint.refunded_unknown and _is_a_case(payment, CaseKind.REFUND_UNKNOWN, charge):

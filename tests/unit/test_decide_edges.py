@@ -248,6 +248,14 @@ def test_a_void_we_asked_for_leaves_its_hint_nothing_to_want() -> None:
     assert still_wants(PAGE.with_charge(voided), says(Signal.DENIED))
 
 
+@pytest.mark.parametrize("state", [ChargeState.PENDING, ChargeState.CHALLENGED, ChargeState.AUTHORIZED])
+def test_a_try_we_asked_to_cancel_is_asked_about_until_the_gateway_bears_it_out(state: ChargeState) -> None:
+    """Found by thirty thousand worlds: one answer behind the hint, then one that showed money that was void by then."""
+    asked = PAGE.with_charge(charge(state, captured_minor=0, cancel_asked=True))
+    assert still_wants(asked, says(Signal.CANCELLED))
+    assert not still_wants(PAGE.with_charge(charge(ChargeState.CANCELLED, cancel_asked=True)), says(Signal.CANCELLED))
+
+
 def test_a_refund_of_an_unknown_amount_is_asked_about_until_a_person_is_called() -> None:
     some = says(Signal.SETTLED, refunded_unknown=True)
     assert still_wants(PAID, some)
