@@ -300,14 +300,15 @@ def page_unanswered(payment: Payment, sent: Attempt, now: datetime) -> Payment:
     return _nobody_can_tell(payment.with_attempt(tried), tried, now)
 
 
-def closing_unanswered(payment: Payment, number: int, now: datetime) -> Payment:
+def closing_unanswered(payment: Payment, number: int, sent: Attempt | None, now: datetime) -> Payment:
     """The payment with this page still closing, because the gateway could not be asked; in the end somebody looks.
 
-    Whoever asked has given up, so a lease is given up with it.
+    `sent` is the page as it was leased for a create; whoever asked has given up, so his lease is given up with it.
+    Another's is not.
     """
     payment = try_closing_again(payment, number, now)
     page = payment.attempt(number)
-    if page.state is AttemptState.CLOSING:
+    if page.state is AttemptState.CLOSING and sent is not None and not is_overtaken(payment, sent):
         payment = payment.with_attempt(evolve(page, lease_until=None))
     return _nobody_can_tell(payment, page, now)
 

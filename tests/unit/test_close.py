@@ -10,7 +10,7 @@ from payments_core.consequences import begin_closing
 from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
 from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.payment import Attempt, AttemptState, ChargeDue, CloseReason
-from payments_core.ports import Due, DueKind, PageReply
+from payments_core.ports import Due, DueKind, PageOpened, PageRefused, PageReply, PageTaken
 from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
 from payments_core_memory import MemoryGateway
@@ -451,6 +451,40 @@ async def test_a_create_that_may_outlast_its_lease_makes_no_token_to_close(world
         world.clock.at = due_at
     assert await cancel(world), "it is due again when the lease is over"
     assert world.gateway.calls.count("open") == 2
+
+
+@pytest.mark.parametrize("reply", [PageOpened("older", "https://pay.example/older"), PageRefused(("no",)), PageTaken()])
+async def test_an_answer_stored_after_another_took_the_lease_tells_a_closing_nothing(
+    world: World, reply: PageReply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other's page may be alive: neither an older token nor a refusal proves anything about it."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    until = world.clock.now() + timedelta(minutes=1)
+
+    async def overtaken(_gateway: MemoryGateway, attempt: Attempt) -> PageReply:
+        newer = attrs.evolve(world.payment.attempt(attempt.number), lease_until=until)
+        world.store.payments.rows[world.payment.payment_id] = world.payment.with_attempt(newer)
+        return reply
+
+    monkeypatch.setattr(MemoryGateway, "open_page", overtaken)
+    assert not await cancel(world)
+    page = world.payment.attempt(1)
+    assert (page.state, page.token, page.lease_until) == (AttemptState.CLOSING, None, until)
+
+
+async def test_a_page_whose_create_is_under_way_elsewhere_is_not_judged(world: World) -> None:
+    """It could come to life after it was called dead."""
+    await world.opened()
+    world.gateway.unreachable = True
+    assert not await cancel(world)
+    closing, now = world.service.sweep.closing, world.clock.now()
+    proved = _Seen(world.payment, token_gone=world.payment.attempt(1).token)
+    for until, payable in ((now + timedelta(seconds=1), True), (now, False)):
+        leased = world.payment.with_attempt(attrs.evolve(world.payment.attempt(1), lease_until=until))
+        assert closing._judge(leased, 1, proved, now).attempt(1).is_payable is payable
 
 
 async def test_a_page_whose_create_is_refused_on_the_way_to_its_end_is_dead(world: World) -> None:

@@ -103,16 +103,26 @@ def test_an_opening_nobody_answers_is_a_case_in_the_end_and_is_tried_on() -> Non
 def test_a_closing_nobody_answers_is_a_case_in_the_end_and_is_tried_on() -> None:
     closing = {"state": CLOSING, "closing": CloseReason.EXPIRED, "closing_by": "deadline"}
     before = SENT.with_attempt(sent_so_often(PAGE_UNKNOWN_AFTER - 2, **closing))
-    assert kinds(closing_unanswered(before, 1, NOW)) == []
+    assert kinds(closing_unanswered(before, 1, before.attempt(1), NOW)) == []
     last = SENT.with_attempt(sent_so_often(PAGE_UNKNOWN_AFTER - 1, **closing))
-    called = closing_unanswered(last, 1, NOW)
+    called = closing_unanswered(last, 1, last.attempt(1), NOW)
     assert kinds(called) == ["outcome_unknown"]
     assert (called.attempt(1).state, called.attempt(1).check_at) == (CLOSING, NOW + RETRY_SCHEDULE[-1])
 
 
+def test_who_closes_a_page_gives_up_his_own_lease_and_nobody_elses() -> None:
+    """Found by thirty thousand worlds: it was stored so late that another had the lease, and a third one took it."""
+    closing = with_page(SENT, state=CLOSING, closing=CloseReason.EXPIRED, closing_by="deadline")
+    assert closing_unanswered(closing, 1, closing.attempt(1), NOW).attempt(1).lease_until is None
+    anothers = with_page(closing, lease_until=LATER + HOUR)
+    for sent in (closing.attempt(1), None):
+        left = closing_unanswered(anothers, 1, sent, NOW).attempt(1)
+        assert (left.lease_until, left.checks) == (LATER + HOUR, 1)
+
+
 def test_a_page_that_died_meanwhile_is_no_unknown_outcome() -> None:
     dead = with_page(SENT, state=AttemptState.DEAD, checks=PAGE_UNKNOWN_AFTER)
-    assert closing_unanswered(dead, 1, NOW) == dead
+    assert closing_unanswered(dead, 1, dead.attempt(1), NOW) == dead
 
 
 # ── how long a page may live ──────────────────────────────────────────────────────────────────────────────────────────

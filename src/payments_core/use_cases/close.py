@@ -6,6 +6,7 @@ so an ending that we caused is never taken for one that happened.
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 import attrs
 
@@ -15,6 +16,7 @@ from payments_core.observations import Observation, Unknown
 from payments_core.pages import (
     cannot_be_proved,
     closing_unanswered,
+    is_overtaken,
     may_outlast_lease,
     page_dead,
     page_taken,
@@ -59,16 +61,17 @@ class ClosePages:
         payment = await self.desk.look(payment_id)
         if payment is None or not self._is_due(payment.attempt(number)):
             return None
-        asked_at = self.desk.clock.now()
+        asked_at, leased = self.desk.clock.now(), None
         try:
-            with_token = await self._with_a_token(payment, number)
-            if with_token is None:
-                return payment
-            seen = await self._rounds(with_token, number)
+            if self._needs_a_token(payment.attempt(number)):
+                leased = await self._leased(payment_id, number)
+                if leased is None:
+                    return payment
+                payment = await self._with_a_token(payment, leased)
+            seen = await self._rounds(payment, number)
         except GatewayError:
-            return await self.desk.change(
-                payment_id, lambda p: closing_unanswered(p, number, self.desk.clock.now()), actor="core"
-            )
+            unanswered = partial(closing_unanswered, number=number, sent=leased, now=self.desk.clock.now())
+            return await self.desk.change(payment_id, unanswered, actor="core")
         return await self.desk.change(payment_id, lambda p: self._judge(p, number, seen, asked_at), actor="core")
 
     async def charge(self, payment_id: str, transaction_id: str) -> Payment | None:
@@ -86,22 +89,21 @@ class ClosePages:
         in_flight = page.lease_until is not None and page.lease_until > self.desk.clock.now()
         return page.state is AttemptState.CLOSING and not in_flight
 
-    async def _with_a_token(self, payment: Payment, number: int) -> Payment | None:
+    def _needs_a_token(self, page: Attempt) -> bool:
+        too_late = page.ends_at - self.desk.clock.now() < PAGE_LEFT_MIN
+        return page.token is None and page.request is not None and not too_late
+
+    async def _with_a_token(self, payment: Payment, leased: Attempt) -> Payment:
         """A page whose create was never answered is created once more, under the same id, to have a token to cancel.
 
-        Leased as an opening is: of two creates at once nobody knows which token is the newest, and the older one is
-        gone while its page lives. None when somebody else does it.
+        An answer that was stored so late that somebody else has the lease tells nothing: his will.
         """
-        page = payment.attempt(number)
-        too_late = page.ends_at - self.desk.clock.now() < PAGE_LEFT_MIN
-        if page.token is not None or page.request is None or too_late:
-            return payment
-        leased = await self._leased(payment.payment_id, number)
-        if leased is None:
-            return None
-        reply, now = await self.gateways[page.provider].open_page(leased), self.desk.clock.now()
+        number, gateway = leased.number, self.gateways[leased.provider]
+        reply, now = await gateway.open_page(leased), self.desk.clock.now()
 
         def told(p: Payment) -> Payment:
+            if is_overtaken(p, leased):
+                return p
             match reply:
                 case PageOpened(token, url):
                     return p.with_attempt(attrs.evolve(p.attempt(number), token=token, url=url, lease_until=None))
@@ -110,10 +112,14 @@ class ClosePages:
                 case PageRefused():
                     return page_dead(p, number, "refused", now)
 
-        return await self.desk.change(payment.payment_id, told, actor=f"gateway:{page.provider}") or payment
+        return await self.desk.change(payment.payment_id, told, actor=f"gateway:{leased.provider}") or payment
 
     async def _leased(self, payment_id: str, number: int) -> Attempt | None:
-        """The page, its create ours alone; None when it is not to be created any more."""
+        """The page, its create ours alone; None when somebody else creates it, or it is not to be created any more.
+
+        Leased as an opening is: of two creates at once nobody knows which token is the newest, and the older one is
+        gone while its page lives.
+        """
         ours: list[Attempt] = []
 
         def lease(p: Payment) -> Payment:
@@ -179,7 +185,7 @@ class ClosePages:
     def _judge(self, payment: Payment, number: int, seen: _Seen, asked_at: datetime) -> Payment:
         now = self.desk.clock.now()
         page = payment.attempt(number)
-        if page.state is not AttemptState.CLOSING:
+        if not self._is_due(page):
             return payment
         if seen.unplaced is not None:
             return cannot_be_proved(payment, number, seen.unplaced, now)
