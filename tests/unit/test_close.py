@@ -9,10 +9,12 @@ from payments_core import Confirm, GatewayTraits, Policy, Signal
 from payments_core.consequences import begin_closing
 from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
 from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
-from payments_core.payment import Attempt, AttemptState, ChargeDue, CloseReason
+from payments_core.pages import page_taken
+from payments_core.payment import Attempt, AttemptState, ChargeDue, CloseReason, Payment
 from payments_core.ports import Due, DueKind, PageOpened, PageRefused, PageReply, PageTaken
 from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
+from payments_core.use_cases.saving import Desk
 from payments_core_memory import MemoryGateway
 from unit.world import World, commits_are_answered_after
 
@@ -473,6 +475,29 @@ async def test_an_answer_stored_after_another_took_the_lease_tells_a_closing_not
     assert not await cancel(world)
     page = world.payment.attempt(1)
     assert (page.state, page.token, page.lease_until) == (AttemptState.CLOSING, None, until)
+
+
+async def test_a_page_that_was_told_to_be_taken_meanwhile_is_not_created_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by forty thousand worlds: looked at before another's answer was stored, and leased after it."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    world.gateway.unreachable = True
+    assert not await cancel(world)
+    world.gateway.unreachable = False
+    looked_at, calls = world.payment, [*world.gateway.calls]
+    world.store.payments.rows[looked_at.payment_id] = page_taken(looked_at, 1, world.clock.now())
+
+    async def earlier(_desk: Desk, _payment_id: str) -> Payment:
+        return looked_at
+
+    monkeypatch.setattr(Desk, "look", earlier)
+    await world.service.sweep.closing.page(looked_at.payment_id, 1)
+    assert world.gateway.calls == calls
+    assert world.payment.attempt(1).lease_until is None
 
 
 async def test_a_page_whose_create_is_under_way_elsewhere_is_not_judged(world: World) -> None:

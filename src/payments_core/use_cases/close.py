@@ -125,7 +125,7 @@ class ClosePages:
         def lease(p: Payment) -> Payment:
             ours.clear()  # it is run again after a lost race
             page = p.attempt(number)
-            if page.token is not None or not self._is_due(page):
+            if not self._needs_a_token(page) or not self._is_due(page):
                 return p
             taken = take_lease(p, page, self.gateways[page.provider].traits, self.desk.clock.now())
             ours.append(taken.attempt)
