@@ -429,9 +429,12 @@ def plan_cancel(payment: Payment, by: str, now: datetime) -> Payment:
 
 
 def _give_up(payment: Payment, reason: CloseReason, by: str, now: datetime) -> Payment:
-    """The last attempt carries the reason the payment is given up for, dead or not."""
-    page = payment.payable_attempt or payment.last_attempt
+    """The last attempt carries the reason the payment is given up for, dead or not.
+
+    The page that closes may be an earlier one: one whose money was reversed.
+    """
     payment = evolve(payment, deadline_at=None)
-    if page is None:
-        return payment
-    return follow(payment.with_attempt(begin_closing(page, reason, by, now)), now)
+    for page in (payment.payable_attempt, payment.last_attempt):
+        if page is not None:
+            payment = payment.with_attempt(begin_closing(page, reason, by, now))
+    return follow(payment, now)

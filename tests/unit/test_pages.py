@@ -499,6 +499,21 @@ def test_the_page_that_can_be_paid_is_closed_and_no_other() -> None:
     assert (over.attempt(2).closing, over.attempt(2).closing_by) == (CloseReason.CANCELLED, "operator:bob")
 
 
+def test_a_payment_whose_earlier_page_is_the_one_that_closes_is_given_up_all_the_same() -> None:
+    """Found by fifty thousand worlds: the money of the first page was reversed after the second had died."""
+    first = attrs.evolve(READY.attempt(1), state=CLOSING, closing=CloseReason.REVERSED, closing_by="gateway")
+    second = attrs.evolve(DEAD.attempt(1), number=2, provider_order_id="second", closing=CloseReason.REPLACED)
+    payment = attrs.evolve(DUE, attempts=(first, second))
+    for over, closed_as in (
+        (plan_deadline(payment, POLICY, NOW), ClosedAs.EXPIRED),
+        (plan_cancel(payment, "operator:bob", NOW), ClosedAs.CANCELLED),
+    ):
+        assert (over.attempt(1).state, over.attempt(2).state, over.closed) == (CLOSING, AttemptState.DEAD, None)
+        given_up = page_dead(over, 1, "closed", LATER).closed
+        assert given_up is not None
+        assert (given_up.kind, given_up.at) == (closed_as, LATER)
+
+
 def test_a_cancellation_comes_too_late_for_what_is_paid_and_changes_nothing_twice() -> None:
     with pytest.raises(Conflict) as caught:
         plan_cancel(PAID, "operator:bob", NOW)
