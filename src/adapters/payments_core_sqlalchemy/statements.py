@@ -193,14 +193,14 @@ class Statement:
 
 
 def _binder(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
-    if isinstance(kind, Utc) and dialect.name == "postgresql":
-        return None  # the driver takes aware moments as they are
+    if isinstance(kind, Utc):  # the driver of PostgreSQL takes aware moments as they are
+        return None if dialect.name == "postgresql" else Utc.to_text
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
 def _reader(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
-    if isinstance(kind, Utc) and dialect.name == "postgresql":
-        return None  # and gives them in UTC
+    if isinstance(kind, Utc):  # and gives them in UTC
+        return None if dialect.name == "postgresql" else Utc.of_text
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 

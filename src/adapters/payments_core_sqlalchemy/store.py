@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, ProgrammingError
@@ -221,9 +222,15 @@ def engine_for(
     )
 
 
+def _json(value: Any) -> str:  # noqa: ANN401 - whatever a JSON column holds
+    """As PostgreSQL is given it in documents, and several times as fast as SQLAlchemy's own."""
+    return msgspec.json.encode(value).decode()
+
+
 def _sqlite(url: str | URL, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
+        json_serializer=_json,
         pool_size=1 if writes else _SQLITE_READERS,
         max_overflow=_BESIDE,
         pool_timeout=_BUSY_MS / 1000,

@@ -54,6 +54,9 @@ __all__ = [
 ]
 
 
+_TEXT_LENGTH = len("2026-01-01 05:00:00.000000")
+
+
 class Utc(TypeDecorator[datetime]):
     """A moment in UTC: `timestamptz` on PostgreSQL, text on SQLite, always aware in Python."""
 
@@ -73,6 +76,20 @@ class Utc(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+    @staticmethod
+    def to_text(value: datetime | None) -> str | None:
+        """The moment as SQLAlchemy writes it on SQLite, in a sixth of its time."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        return value.astimezone(UTC).isoformat(" ", "microseconds")[:_TEXT_LENGTH]
+
+    @staticmethod
+    def of_text(text: str) -> datetime:
+        """The moment that was written so."""
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 metadata = MetaData()

@@ -1,0 +1,33 @@
+"""Moments on SQLite: what the statements of the hot paths write and read, and what SQLAlchemy does, are the same."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.dialects import sqlite
+
+from payments_core_sqlalchemy.tables import Utc
+
+DIALECT = sqlite.dialect()
+SQLALCHEMYS: Any = Utc().dialect_impl(DIALECT)
+WRITES, READS = SQLALCHEMYS.bind_processor(DIALECT), SQLALCHEMYS.result_processor(DIALECT, None)
+FIRST, LAST = datetime(1000, 1, 3), datetime(9999, 12, 29)  # noqa: DTZ001 - the zone is drawn
+MOMENTS = st.datetimes(FIRST, LAST, timezones=st.timezones())
+
+
+@given(MOMENTS)
+def test_a_moment_is_written_and_read_as_sqlalchemy_does(moment: datetime) -> None:
+    text = Utc.to_text(moment)
+    assert text is not None
+    assert text == WRITES(moment)
+    assert Utc.of_text(text) == READS(text) == moment.astimezone(UTC)
+    assert Utc.of_text(text).utcoffset() == READS(text).utcoffset()
+
+
+def test_no_moment_is_none_and_one_without_a_zone_is_refused() -> None:
+    assert Utc.to_text(None) is None
+    for write in (Utc.to_text, WRITES):
+        with pytest.raises(ValueError, match="without a time zone"):
+            write(FIRST)
