@@ -318,9 +318,13 @@ def _hear_a_dispute(payment: Payment, heard: _Heard, charge: Charge) -> Payment:
 
 
 def _when_to_ask_again(charge: Charge, heard: _Heard, reading: Reading, lag: timedelta) -> Charge:
-    """Money found where there was none, or gone where there was some, is asked for once more after the lag."""
+    """Money found where there was none, or gone where there was some, is asked for once more after the lag.
+
+    So is what is charged back, which alone goes up and down: an answer that lags may tell of an earlier dispute.
+    """
     was_over = heard.state in ENDED or heard.state is ChargeState.REVERSED
-    if charge.state is not heard.state and (was_over or charge.state is ChargeState.REVERSED):
+    turned = charge.state is not heard.state and (was_over or charge.state is ChargeState.REVERSED)
+    if turned or charge.charged_back_minor != (heard.charge.charged_back_minor if heard.charge else 0):
         return _recheck(charge, heard.now + lag)
     done = wish_done(charge) or _is_the_recheck(charge, reading)
     return _not_due(charge) if done else charge

@@ -327,6 +327,19 @@ def test_a_surprising_answer_is_asked_for_once_more_after_the_lag(was: Charge, s
     assert {name: getattr(heard, name) for name in RECHECK} == RECHECK
 
 
+def test_what_is_charged_back_is_asked_for_again_whichever_way_it_moved() -> None:
+    """Found by seventy thousand worlds: an answer behind the newest dispute told that its money was back."""
+    taken = says(
+        Signal.SETTLED, charged_back=rupiah(33_333), dispute=Dispute(DisputeNews.WITHDRAWN, rupiah(33_333), "dp_2")
+    )
+    back = says(Signal.SETTLED, charged_back=rupiah(0), dispute=Dispute(DisputeNews.WON, rupiah(100_000), "dp_1"))
+    disputed = PAID.with_charge(charge(charged_back_minor=3_333_300))
+    for before, answer, left in ((PAID, taken, 6_666_700), (disputed, back, WHOLE)):
+        heard = one(read(before, answer))
+        assert (heard.left_minor, heard.due, heard.check_at) == (left, ChargeDue.RECHECK, LATER + LAG)
+    assert one(read(disputed, taken)).due is None, "it did not move"
+
+
 @pytest.mark.parametrize(
     ("was", "says_now"),
     [
