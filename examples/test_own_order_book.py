@@ -59,11 +59,11 @@ class ShopOrders:
     async def reserve_again(self, order_id: str, now: datetime) -> bool:
         take = """UPDATE products SET stock = stock - units FROM sales
             WHERE sales.id = ? AND product = products.id AND held = 'released' AND stock >= units"""
-        if self._database.execute(take, [order_id]).rowcount != 1:
-            return False
-        again = "UPDATE sales SET held = 'reserved', reserved_at = ? WHERE id = ?"
-        self._database.execute(again, [now.isoformat(), order_id])
-        return True
+        if self._database.execute(take, [order_id]).rowcount == 1:
+            again = "UPDATE sales SET held = 'reserved', reserved_at = ? WHERE id = ?"
+            self._database.execute(again, [now.isoformat(), order_id])
+        sale = self._database.execute("SELECT held FROM sales WHERE id = ?", [order_id]).fetchone()
+        return sale is not None and sale["held"] != "released"
 
     def _move(self, effect: OrderEffect) -> bool:
         """Only what is held moves, so whatever is asked twice happens once."""

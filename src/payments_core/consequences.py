@@ -35,6 +35,7 @@ __all__ = [
     "lost_its_stock",
     "open_case",
     "reopen",
+    "reserved_anew",
     "review_late",
 ]
 
@@ -132,9 +133,15 @@ def lost_its_stock(payment: Payment) -> bool:
     )
 
 
+def reserved_anew(payment: Payment, now: datetime) -> Payment:
+    """The payment whose stock was reserved anew: after whatever released it, also where clocks disagree."""
+    decided = [case.decided_at for case in payment.cases if case.decided_at is not None]
+    return evolve(payment, reserved_at=max([now, *decided]))
+
+
 def reopen(payment: Payment, charge: Charge, now: datetime) -> Payment:
     """The payment paid by late money, its stock reserved anew."""
-    reopened = evolve(payment, closed=None, reserved_at=now)
+    reopened = reserved_anew(evolve(payment, closed=None), now)
     return follow(_kept_by(reopened, charge, now), now)
 
 

@@ -163,7 +163,9 @@ def _decided(payment: Payment, case: Case, decision: CaseDecision, note: str, by
 
 def _dismiss(payment: Payment, case: Case, note: str, by: str, now: datetime, deadline: datetime) -> Payment:
     if case.kind is CaseKind.REVERSED and payment.paid_by is None and payment.closed is None:
-        # Not when another charge has paid since: then the stock is that one's.
+        # Not when another charge has paid since: then the stock is that one's. It is released after it was reserved,
+        # also where clocks disagree: whether it was is read from the two moments.
+        now = max(now, payment.reserved_at + datetime.resolution)
         case = attrs.evolve(case, evidence={**case.evidence, **STOCK_RELEASED})
         payment = attrs.evolve(payment, deadline_at=deadline)
     return follow(_decided(payment, case, CaseDecision.DISMISS, note, by, now), now)

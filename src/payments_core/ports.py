@@ -431,9 +431,8 @@ class OrderBook(Protocol):
         """
 
     async def reserve_again(self, order_id: str, now: datetime) -> bool:
-        """Whether the released stock of this order could be reserved anew; all of it or nothing.
-
-        Of an order whose units were not released nothing is taken.
+        """Whether this order has its units: what was released could be reserved anew, all of it or nothing, or was not
+        released; then nothing is taken.
         """
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from payments_core import Confirm, GatewayTraits, Policy, Signal
 from payments_core.consequences import begin_closing
-from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable
+from payments_core.errors import Conflict, GatewayTimeout, GatewayUnavailable, StaleWrite
 from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.pages import page_taken
 from payments_core.payment import Attempt, AttemptState, ChargeDue, CloseReason, Payment
@@ -16,6 +16,7 @@ from payments_core.use_cases.close import _Seen
 from payments_core.use_cases.operate import CancelOrder
 from payments_core.use_cases.saving import Desk
 from payments_core_memory import MemoryGateway
+from payments_core_memory.store import _Unit as Unit
 from unit.world import World, commits_are_answered_after
 
 
@@ -475,6 +476,41 @@ async def test_an_answer_stored_after_another_took_the_lease_tells_a_closing_not
     assert not await cancel(world)
     page = world.payment.attempt(1)
     assert (page.state, page.token, page.lease_until) == (AttemptState.CLOSING, None, until)
+
+
+async def test_who_could_not_create_the_page_to_close_it_gives_his_lease_up(world: World) -> None:
+    """Only a crash waits for its end."""
+    world.order()
+    world.gateway.lost_answers = 2
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    assert not await cancel(world)
+    page = world.payment.attempt(1)
+    assert (page.state, page.lease_until, page.checks) == (AttemptState.CLOSING, None, 1)
+    assert await cancel(world)
+
+
+async def test_a_lease_that_was_lost_to_another_in_a_race_is_not_used(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    world.gateway.unreachable = True
+    assert not await cancel(world)
+    world.gateway.unreachable = False
+    payment_id, calls, commit = world.payment.payment_id, [*world.gateway.calls], Unit.commit
+
+    async def beaten(_unit: Unit) -> None:
+        monkeypatch.setattr(Unit, "commit", commit)
+        anothers = attrs.evolve(world.payment.attempt(1), lease_until=world.clock.now() + timedelta(minutes=1))
+        world.store.payments.rows[payment_id] = world.payment.with_attempt(anothers)
+        raise StaleWrite("another was first")
+
+    monkeypatch.setattr(Unit, "commit", beaten)
+    await world.service.sweep.closing.page(payment_id, 1)
+    assert world.gateway.calls == calls
 
 
 async def test_a_page_that_was_told_to_be_taken_meanwhile_is_not_created_again(

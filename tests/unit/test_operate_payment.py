@@ -18,7 +18,7 @@ from payments_core.errors import (
 from payments_core.limits import RETRY_SCHEDULE, UNKNOWN_SCHEDULE
 from payments_core.payment import AttemptState, CaseDecision, ChargeDue
 from unit.values import SENT_ENOUGH
-from unit.world import World, rupiah
+from unit.world import World, decide, rupiah
 
 BY = "operator:olivia"
 HOUR = timedelta(hours=1)
@@ -35,10 +35,6 @@ async def held(world: World, outcome: Signal = Signal.AUTHORIZED) -> str:
 async def capture(world: World, whole: int | None = None) -> Payment:
     amount = None if whole is None else rupiah(whole)
     return await world.service.operate.capture(world.payment.payment_id, amount, actor=BY)
-
-
-async def decide(world: World, decision: CaseDecision, number: int = 1, note: str = "because") -> Payment:
-    return await world.service.operate.resolve(world.payment.payment_id, number, decision, note, actor=BY)
 
 
 # ── capture ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -245,98 +241,6 @@ async def test_a_decision_is_made_once_and_says_why(world: World) -> None:
     with pytest.raises(Conflict) as refused:
         await decide(world, CaseDecision.ACCEPT)
     assert refused.value.code == "case_closed"
-
-
-async def reversed_payment(world: World) -> str:
-    await world.opened()
-    transaction = world.tries(Signal.SETTLED)
-    await world.hear(transaction)
-    world.gateway.becomes(transaction, Signal.DENIED)
-    await world.hear(transaction)
-    assert world.cases == ["reversed"]
-    assert world.stock == 8, "goods may have left"
-    world.clock.move(timedelta(minutes=1))
-    return transaction
-
-
-async def test_a_dismissed_reversal_gives_stock_back_and_lets_the_order_be_paid_again(world: World) -> None:
-    await reversed_payment(world)
-    with pytest.raises(Conflict) as refused:
-        await world.click()
-    assert refused.value.code == "needs_review"
-    await decide(world, CaseDecision.DISMISS)
-    assert world.stock == 10
-    assert world.payment.deadline_at == world.clock.now() + world.policy.expiry
-    world.clock.move(timedelta(minutes=1))
-    paying = await world.click()
-    assert (paying.created, world.stock) == (True, 8)
-    await world.hear(world.tries(Signal.SETTLED))
-    assert (world.status.value, world.stock) == ("success", 8)
-    moves = [kind for kind in world.history if kind.startswith("stock.")]
-    assert moves == ["stock.reserved", "stock.consumed", "stock.released", "stock.reserved", "stock.consumed"]
-
-
-async def test_a_reversal_dismissed_after_another_charge_paid_moves_no_stock(world: World) -> None:
-    """The stock is that charge's by now."""
-    await world.opened()
-    first, second = world.tries(Signal.SETTLED), world.tries(Signal.SETTLED, method="card")
-    await world.hear(first)
-    await world.hear(second)
-    world.gateway.becomes(first, Signal.DENIED)
-    await world.hear(first)
-    assert world.payment.paid_by == second
-    world.clock.move(timedelta(minutes=1))
-    number = next(case.number for case in world.payment.open_cases if case.kind.value == "reversed")
-    await decide(world, CaseDecision.DISMISS, number)
-    assert (world.status.value, world.stock) == ("success", 8)
-    assert "stock.released" not in world.history
-
-
-async def test_a_dismissed_reversal_whose_goods_are_gone_is_out_of_stock(world: World) -> None:
-    await reversed_payment(world)
-    await decide(world, CaseDecision.DISMISS)
-    world.order("o-2", units=10)
-    with pytest.raises(Conflict) as refused:
-        await world.click()
-    assert refused.value.code == "out_of_stock"
-
-
-async def test_a_dismissed_reversal_nobody_pays_is_given_up(world: World) -> None:
-    await reversed_payment(world)
-    await decide(world, CaseDecision.DISMISS)
-    await world.pass_time(timedelta(hours=26))
-    assert (world.status.value, world.stock) == ("expired", 10)
-
-
-async def test_late_money_that_is_accepted_after_a_dismissed_reversal_reserves_its_stock_once(world: World) -> None:
-    """Found by thirty thousand worlds: both the decision and the save reserved, and two units were nobody's."""
-    await world.opened()
-    expired = world.tries(Signal.EXPIRED, method="card")
-    await world.hear(expired)
-    first = world.tries(Signal.SETTLED)
-    await world.hear(first)
-    world.gateway.becomes(first, Signal.DENIED)
-    await world.hear(first)
-    world.clock.move(timedelta(minutes=1))
-    await decide(world, CaseDecision.DISMISS)
-    await world.service.operate.cancel(world.payment.payment_id, actor="operator:olga")
-    await world.do_errands()
-    assert (world.status.value, world.stock) == ("cancelled", 10)
-    world.gateway.becomes(expired, Signal.SETTLED)
-    await world.hear(expired)
-    assert world.cases == ["late_payment"]
-    await decide(world, CaseDecision.ACCEPT, world.payment.open_cases[0].number)
-    assert (world.status.value, world.stock) == ("success", 8)
-    moves = [kind for kind in world.history if kind.startswith("stock.")]
-    assert moves == ["stock.reserved", "stock.consumed", "stock.released", "stock.reserved", "stock.consumed"]
-
-
-async def test_a_reversal_cannot_be_accepted(world: World) -> None:
-    await reversed_payment(world)
-    for decision in (CaseDecision.ACCEPT, CaseDecision.RETURN):
-        with pytest.raises(Conflict) as refused:
-            await decide(world, decision)
-        assert refused.value.code == "decision_not_possible"
 
 
 async def late(world: World) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 import attrs
@@ -21,10 +21,11 @@ from payments_core.errors import (
 )
 from payments_core.limits import OPENING_GRACE, PAGE_LEFT_MIN, RETRY_SCHEDULE
 from payments_core.pages import NewPage, page_dead, page_unanswered
-from payments_core.payment import Attempt, AttemptState, CloseReason
+from payments_core.payment import Attempt, AttemptState, CloseReason, Payment
 from payments_core.ports import PageOpened, PageRefused, PageReply
 from payments_core.use_cases.start_payment import _Click as Click
 from payments_core_memory import MemoryGateway
+from payments_core_memory.store import _Payments as Payments
 from unit.world import ANYTHING, World, commits_are_answered_after
 
 MOMENT = timedelta(microseconds=1)
@@ -224,7 +225,8 @@ async def test_a_create_that_may_outlast_its_lease_is_not_sent(world: World) -> 
         await world.click()
     assert busy.value.code == "opening"
     assert world.gateway.calls == []
-    assert (await world.click()).created, "nothing was sent, so nothing is in doubt"
+    clicked = await world.click()
+    assert (clicked.created, clicked.attempt.resend) == (True, True), "a lease counts as a send, used or not"
 
 
 async def test_a_create_that_ends_with_its_lease_is_sent(world: World) -> None:
@@ -425,6 +427,20 @@ async def test_an_opening_whose_lease_was_stored_late_is_finished_after_it(world
     assert due_at is not None
     world.clock.at = due_at
     assert await world.service.start.finish(payment_id, 1) is not None
+    assert world.payment.attempt(1).state is AttemptState.OPEN
+
+
+async def test_a_lease_begins_when_its_row_is_had(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that was waited for: else every lease of a busy database would be too short for the call."""
+    payment_id = await abandoned(world)
+    lock = Payments.lock
+
+    async def slowly(payments: Payments, payment_ids: Collection[str]) -> dict[str, Payment]:
+        world.clock.move(OPENING_GRACE + MOMENT)
+        return await lock(payments, payment_ids)
+
+    monkeypatch.setattr(Payments, "lock", slowly)
+    await world.service.start.finish(payment_id, 1)
     assert world.payment.attempt(1).state is AttemptState.OPEN
 
 

@@ -43,7 +43,7 @@ def opened(ledger: Ledger, capture_method: str = "automatic") -> Session:
 OUTCOMES = ("succeeded", "declined", "requires_action", "processing")
 WORDS = (
     "succeed", "fail", "expire", "lapse", "capture", "capture part", "cancel", "refund", "refund part", "refund fails",
-    "dispute", "withdrawn", "reinstated", "won", "lost", "clock",
+    "dispute", "inquiry", "withdrawn", "reinstated", "won", "lost", "clock",
 )  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def step(ledger: Ledger, session: Session, word: str, now: datetime) -> list[New
         "refund part": lambda: ledger.refund(intent_id, 600, now)[1],
         "refund fails": lambda: ledger.move_refund(refund.id if refund else "re_none", "failed"),
         "dispute": lambda: ledger.dispute(intent_id, None, now),
+        "inquiry": lambda: ledger.dispute(intent_id, None, now, inquiry=True),
         "withdrawn": lambda: ledger.move_funds(dispute.id if dispute else "du_none", withdrawn=True),
         "reinstated": lambda: ledger.move_funds(dispute.id if dispute else "du_none", withdrawn=False),
         "won": lambda: ledger.close_dispute(dispute.id if dispute else "du_none", won=True),
@@ -123,16 +124,29 @@ def test_money_adds_up_after_anything(
 
 
 @pytest.mark.parametrize("way", ["withdrawn", "lost"])
-def test_what_was_refunded_after_a_dispute_was_won_cannot_be_lost(way: str):
+@pytest.mark.parametrize(("refund", "left"), [("refund", 0), ("refund part", 400)])
+def test_what_was_refunded_after_a_dispute_was_won_cannot_be_lost(refund: str, left: int, way: str):
     """Found by `test_money_adds_up_after_anything`, once in many runs."""
     ledger = Ledger()
     session = opened(ledger)
-    for word in ("succeeded", "dispute", "won", "refund"):
+    for word in ("succeeded", "dispute", "won", refund):
         step(ledger, session, word, START)
     before = things(ledger)
-    with pytest.raises(Refusal, match="0 of the charge is left"):
+    with pytest.raises(Refusal, match=f"{left} of the charge is left"):
         step(ledger, session, way, START)
     assert things(ledger) == before
+
+
+def test_an_inquiry_moves_no_money():
+    ledger = Ledger()
+    session = opened(ledger)
+    for word in ("succeeded", "inquiry"):
+        step(ledger, session, word, START)
+    with pytest.raises(Refusal, match="an inquiry moves no money"):
+        step(ledger, session, "withdrawn", START)
+    step(ledger, session, "lost", START)
+    (dispute,) = ledger.books.all(Dispute)
+    assert (dispute.status, dispute.withdrawn) == ("warning_closed", False)
 
 
 def test_the_clock_ends_an_open_page_and_a_hold_and_nothing_else():

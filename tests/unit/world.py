@@ -21,6 +21,7 @@ from payments_core import (
     Signal,
     status,
 )
+from payments_core.payment import CaseDecision
 from payments_core.ports import Notification
 from payments_core.testing.order_registries import RegistryKeeper
 from payments_core.testing.world import World as PortWorld
@@ -180,3 +181,9 @@ class World(PortWorld):
             o.expires_at for o in unit.orders.orders.values() if o.payment_id is None and o.status.value == "pending"
         ]
         return min((at for at in times if at is not None), default=None)
+
+
+async def decide(world: World, decision: CaseDecision, number: int = 1, note: str = "because") -> Payment:
+    """What an operator decides of a case, and why."""
+    operate, payment_id = world.service.operate, world.payment.payment_id
+    return await operate.resolve(payment_id, number, decision, note, actor="operator:olivia")

@@ -55,9 +55,11 @@ class MemoryOrders:
         return moved
 
     async def reserve_again(self, order_id: str, now: datetime) -> bool:
-        """Whether the released stock could be reserved anew; units that were not released are not taken twice."""
+        """Whether the order has its units: what was released could be reserved anew, or was not released."""
+        if self.held.get(order_id) in (StockMove.RESERVED, StockMove.CONSUMED):
+            return True
         order = self.orders[order_id]
-        if self.held.get(order_id) in (StockMove.RESERVED, StockMove.CONSUMED) or not self._can_reserve(order):
+        if not self._can_reserve(order):
             return False
         self._reserve(order)
         self.orders[order_id] = attrs.evolve(order, reserved_at=now)

@@ -84,10 +84,12 @@ class SqlOrderBook:
         return moved
 
     async def reserve_again(self, order_id: str, now: datetime) -> bool:
-        """Whether the released stock of this order could be reserved anew; all of it or nothing, and once."""
+        """Whether the order has its units: what was released could be reserved anew, or was not released."""
         order = await self._find(order_id, lock=True)
-        if order is None or await self._has_its_units(order_id):
+        if order is None:
             return False
+        if await self._has_its_units(order_id):
+            return True
         units = order.tracked_units()
         levels = await self._lock_stock(units)
         if any(levels.get(sku, 0) < quantity for sku, quantity in units.items()):

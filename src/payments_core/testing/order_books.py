@@ -225,11 +225,28 @@ class StockContract:
         assert await self.applied(shop, paid) == {order_id: StockMove.CONSUMED}
 
     async def test_stock_that_was_not_released_is_not_reserved_twice(self, shop: StockKeeper) -> None:
-        """Units taken twice for one order are nobody's."""
+        """The order has its units, so the answer is yes; units taken twice for one order are nobody's."""
         order_id = await shop.place(units=2, left=3, at=NOW)
-        assert not await self.reserved_again(shop, order_id, LATER)
+        assert await self.reserved_again(shop, order_id, LATER)
         await self.applied(shop, OrderEffect(order_id, OrderStatus.PAID, StockMove.CONSUMED))
-        assert not await self.reserved_again(shop, order_id, LATER)
+        assert await self.reserved_again(shop, order_id, LATER)
+        assert await shop.left(order_id) == 3
+
+    async def test_released_stock_is_reserved_again_once(self, shop: StockKeeper) -> None:
+        """Whatever the order is called by now: its status says nothing of where its units are."""
+        order_id = await shop.place(units=2, left=3, at=NOW)
+        await self.applied(shop, OrderEffect(order_id, OrderStatus.CANCELLED, StockMove.RELEASED, expired=True))
+        for _ in range(2):
+            assert await self.reserved_again(shop, order_id, LATER)
+            assert await shop.left(order_id) == 3
+
+    async def test_stock_that_a_person_gave_back_is_reserved_again(self, shop: StockKeeper) -> None:
+        """A reversal was dismissed: the order can be paid again, so it is not cancelled, and its units are free."""
+        order_id = await shop.place(units=2, left=3, at=NOW)
+        await self.applied(shop, OrderEffect(order_id, OrderStatus.PAID, StockMove.CONSUMED))
+        back = OrderEffect(order_id, OrderStatus.PENDING, StockMove.RELEASED, also_consumed=True)
+        await self.applied(shop, back)
+        assert await self.reserved_again(shop, order_id, LATER)
         assert await shop.left(order_id) == 3
 
     async def test_stock_that_others_have_is_not_reserved_again(self, shop: StockKeeper) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import attrs
 
 from payments_core.commands import Command, commands_between
-from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, review_late
+from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, reserved_anew, review_late
 from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
 from payments_core.evolving import evolve
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
@@ -97,6 +97,9 @@ async def _settle_stock(uow: UnitOfWork, item: Decided, now: datetime) -> Decide
     charge = late_charge(item.after)
     if charge is None:
         return await _stock_of_a_comeback(uow, item, now)
+    before = item.before
+    if before is not None and before.closed is None and not lost_its_stock(before):
+        return attrs.evolve(item, after=reopen(item.after, charge, now))  # it was to be released with this very save
     if await uow.orders.reserve_again(item.after.order_id, now):
         also = (*item.also, stock_fact(StockMove.RESERVED))
         return attrs.evolve(item, after=reopen(item.after, charge, now), also=also)
@@ -109,13 +112,11 @@ async def _stock_of_a_comeback(uow: UnitOfWork, item: Decided, now: datetime) ->
     Unless whoever decided reserved it already, as late money is accepted.
     """
     before, kept = item.before, item.after.keeping_charge
-    if before is None or before.paid_by is not None or kept is None:
-        return item
-    if not lost_its_stock(before) or not lost_its_stock(item.after):
+    if before is None or before.paid_by is not None or kept is None or not lost_its_stock(item.after):
         return item
     if await uow.orders.reserve_again(item.after.order_id, now):
         also = (*item.also, stock_fact(StockMove.RESERVED))
-        return attrs.evolve(item, after=attrs.evolve(item.after, reserved_at=now), also=also)
+        return attrs.evolve(item, after=reserved_anew(item.after, now), also=also)
     evidence = {"why": "its stock was released and cannot be had any more"}
     return attrs.evolve(item, after=open_case(item.after, CaseKind.LATE_PAYMENT, kept.transaction_id, now, evidence))
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import attrs
 
-from payments_core.consequences import lost_its_stock
+from payments_core.consequences import lost_its_stock, reserved_anew
 from payments_core.errors import (
     Busy,
     Conflict,
@@ -152,9 +152,9 @@ class StartPayment:
 
         Errors: GatewayUnavailable, GatewayTimeout, after which it is due again.
         """
-        now = self.desk.clock.now()
         async with self.desk.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
+            now = self.desk.clock.now()  # a lease begins when the row is had, however long that was waited for
             page = before.attempt(number) if before else None
             if before is None or page is None or not self._is_abandoned(page):
                 return None
@@ -227,7 +227,7 @@ class StartPayment:
 
     def _planned(self, payment: Payment, wish: PageWish, now: datetime) -> PayPlan:
         if lost_its_stock(payment):
-            payment = evolve(payment, reserved_at=now)
+            payment = reserved_anew(payment, now)
         page = payment.payable_attempt
         gateway = self._gateway(page.provider if page else wish.provider)
         return plan_pay(payment, wish, gateway.traits, self.policy, now)

@@ -92,6 +92,8 @@ class Bank(Buyer):
         dispute = self._dispute(dispute_id)
         if dispute.withdrawn == withdrawn:
             raise Refusal(Why.NONSENSE, f"the money is {'withdrawn' if withdrawn else 'with the merchant'} already")
+        if withdrawn and dispute.status.startswith("warning"):
+            raise Refusal(Why.NONSENSE, "an inquiry moves no money")
         if withdrawn:
             self._refuse_what_is_gone(dispute)
         word = "funds_withdrawn" if withdrawn else "funds_reinstated"
