@@ -14,9 +14,10 @@ from payments_core.errors import AmountNotRepresentable, Conflict, GatewayUnavai
 from payments_core.payment import AttemptState, CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
 from payments_core.ports import RefundReply, Refused
-from payments_core.returns import refund_refused
+from payments_core.returns import refund_refused, refund_sent
 from payments_core.states import ChargeState
 from payments_core.use_cases import return_money
+from payments_core.use_cases.saving import Desk
 from payments_core_memory import MemoryGateway
 from unit.values import PAID, SENT_ENOUGH
 from unit.world import IDR, World, rupiah
@@ -475,6 +476,35 @@ async def test_money_that_was_lost_before_it_was_sent_back_refuses_the_refund_an
     assert after.refused == ("the charge is reversed" if checks == 0 else None)
     assert world.cases == [], "nobody is called before the schedule is over"
     assert world.gateway.calls.count("refund") == 1, "only the first, which never arrived"
+
+
+async def test_a_refusal_is_no_end_when_somebody_else_sent_the_same_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by a hundred thousand worlds: two looked at what nobody had sent, and the slower one was refused."""
+    await paid(world)
+    world.gateway.refused_calls = 1
+    made = await refund(world)
+    payment, look = world.payment, Desk.look
+    unsent = payment.with_refund(attrs.evolve(made, state=RefundState.REQUESTED, checks=0))
+    world.store.payments.rows[payment.payment_id] = unsent
+
+    async def looked_at_first(desk: Desk, payment_id: str) -> Payment | None:
+        monkeypatch.setattr(Desk, "look", look)
+        seen = await look(desk, payment_id)
+        world.store.payments.rows[payment_id] = refund_sent(unsent, made.key, world.clock.now())
+        await world.gateway.refund(made)  # the other's; its answer is not stored yet
+        monkeypatch.setattr(MemoryGateway, "refund", refused)
+        return seen
+
+    async def refused(_gateway: MemoryGateway, _refund: Refund) -> RefundReply:
+        return Refused(("nothing is left",))
+
+    monkeypatch.setattr(Desk, "look", looked_at_first)
+    await world.service.refund.step(payment.payment_id, made.key)
+    (after,) = world.payment.refunds
+    assert (after.state, after.refused) == (RefundState.CONFIRMED, None)
+    assert world.status.value == "refunded"
 
 
 async def test_a_void_is_stored_before_it_is_asked_for(world: World) -> None:

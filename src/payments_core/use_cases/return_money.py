@@ -129,11 +129,11 @@ class ReturnMoney:
         gateway, now = self._gateway_of(payment, charge.transaction_id), self.desk.clock.now()
         if why := why_not_refund(charge, refund.amount, gateway.traits, now):
             return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
-        first = refund.checks == 0
         payment = await self._change(payment, partial(refund_sent, key=refund.key, now=now)) or payment
         sent = payment.refund(refund.key)
         if sent is None or sent.state not in UNDER_WAY:
             return payment  # somebody else who was sending it has its answer by now
+        first = sent.checks == 1  # as it was stored: somebody else may have sent it since it was looked at
         reply = await gateway.refund(refund)
         match reply:
             case Done():

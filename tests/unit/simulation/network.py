@@ -60,6 +60,8 @@ class Wire:
     timeout: timedelta
     weather: Weather = attrs.field(factory=Weather)
     said: Callable[[str], None] = lambda _name: None
+    caught_up_at: float = 0.0
+    """Since when answers lag at most: a clock that leaps would call a lag over that is not."""
 
     async def call(self, name: str, effect: Callable[[], Answer]) -> Answer:
         """The answer of the far side, to which `effect` is done when the request arrives there.
@@ -96,7 +98,8 @@ class Wire:
 
     def lag_s(self) -> float:
         """How old the next answer is."""
-        return self.random.uniform(0, self.weather.lag_s)
+        drawn = self.random.uniform(0, self.weather.lag_s)
+        return min(drawn, asyncio.get_running_loop().time() - self.caught_up_at)
 
     def _pause(self) -> float:
         slow = self.random.random() < self.weather.slow
