@@ -415,6 +415,8 @@ async def test_a_page_whose_create_was_never_answered_is_created_once_more_to_be
         await world.click()
     assert await cancel(world)
     assert world.gateway.calls == ["open", "open", "close", "read"]
+    actors = {change.actor for change in world.store.payments.saves[world.payment.payment_id]}
+    assert actors == {"customer:alice", "gateway:memory", "service:shop", "core"}
     page = world.payment.attempt(1)
     assert (page.state, page.proof) == (AttemptState.DEAD, "closed")
     assert (page.url or "").endswith(page.token or "no token")

@@ -478,6 +478,19 @@ async def test_money_that_was_lost_before_it_was_sent_back_refuses_the_refund_an
     assert world.gateway.calls.count("refund") == 1, "only the first, which never arrived"
 
 
+async def test_a_refund_that_was_sent_once_is_asked_about_before_it_is_sent_again(world: World) -> None:
+    """Its process died before the answer was stored."""
+    await paid(world)
+    world.gateway.lost_answers = 1
+    made = await refund(world)
+    payment = world.payment
+    sent = payment.with_refund(attrs.evolve(made, state=RefundState.SENT, checks=1))
+    world.store.payments.rows[payment.payment_id] = sent
+    await world.service.refund.step(payment.payment_id, made.key)
+    assert world.payment.refunds[0].state is RefundState.CONFIRMED
+    assert world.gateway.calls.count("refund") == 1
+
+
 async def test_a_refusal_is_no_end_when_somebody_else_sent_the_same_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
