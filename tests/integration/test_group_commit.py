@@ -17,6 +17,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from harness.sql_shop import SqlShop
+from harness.turns import reached
 from payments_core import Confirm, GatewayTraits, Signal
 from payments_core.decide import Verdict
 from payments_core.errors import Busy, StorageError, StorageUnavailable
@@ -227,19 +228,11 @@ class Slow:
         return [Accepted(Verdict.APPLIED, "")] * len(batch)
 
 
-async def _taken(slow: Slow, count: int) -> None:
-    for _ in range(1000):
-        if len(slow.batches) == count:
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("the batch did not begin")
-
-
 async def test_rule_5_a_caller_that_disconnects_cancels_nothing() -> None:
     slow = Slow()
     batcher = Batcher(slow)
     caller = asyncio.create_task(batcher.submit(notification(1)))
-    await _taken(slow, 1)
+    await reached(lambda: len(slow.batches) == 1, "the batch")
     caller.cancel()
     slow.gate.set()
     await batcher.drain()
@@ -275,7 +268,7 @@ async def test_rule_6_a_batch_is_what_arrived_while_the_last_one_committed() -> 
     slow = Slow()
     batcher = Batcher(slow)
     callers = [asyncio.create_task(batcher.submit(notification(1)))]
-    await _taken(slow, 1)
+    await reached(lambda: len(slow.batches) == 1, "the batch")
     callers += [asyncio.create_task(batcher.submit(notification(n))) for n in range(2, BATCH_ITEMS_MAX + 12)]
     await asyncio.sleep(0)
     slow.gate.set()
@@ -289,7 +282,7 @@ async def test_rule_6_a_batch_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatc
     batcher = Batcher(slow)
     large = attrs.evolve(notification(1), body=b"x" * 60)
     first = asyncio.create_task(batcher.submit(large))
-    await _taken(slow, 1)
+    await reached(lambda: len(slow.batches) == 1, "the batch")
     others = [asyncio.create_task(batcher.submit(large)) for _ in range(4)]
     await asyncio.sleep(0)
     slow.gate.set()
@@ -305,7 +298,7 @@ async def test_rule_6_beyond_the_bound_of_the_queue_a_delivery_is_told_to_come_a
     slow = Slow()
     batcher = Batcher(slow)
     callers = [asyncio.create_task(batcher.submit(notification(1)))]
-    await _taken(slow, 1)
+    await reached(lambda: len(slow.batches) == 1, "the batch")
     callers += [asyncio.create_task(batcher.submit(notification(n))) for n in range(2, 5)]
     await asyncio.sleep(0)
     with pytest.raises(Busy) as full:

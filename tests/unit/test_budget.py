@@ -1,12 +1,13 @@
 """What a process may ask of a gateway at once and in a second, and what happens to whoever has to wait."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from harness.turns import reached
 from payments_core import GatewayTraits
 from payments_core.errors import GatewayTimeout, GatewayUnavailable
 from payments_core_app.budget import CallBudget
@@ -35,14 +36,6 @@ class Slow(MemoryGateway):
 def limited(in_flight: int, per_second: int = 1000, *, timeout_s: float = 10) -> tuple[Slow, LimitedGateway]:
     inner = Slow(GatewayTraits(timeout=timedelta(seconds=timeout_s)))
     return inner, LimitedGateway(inner, CallBudget(in_flight, per_second))
-
-
-async def reached(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it was not reached")
 
 
 async def several(calls: list[Coroutine[Any, Any, Any]]) -> list[Any]:

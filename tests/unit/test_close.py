@@ -27,6 +27,17 @@ async def cancel(world: World, order_id: str = "o-1") -> bool:
     return done
 
 
+async def closing_without_a_token(world: World) -> None:
+    """A page whose create was never answered, and whose gateway could not be asked to end it."""
+    world.order()
+    world.gateway.lost_answers = 1
+    with pytest.raises(GatewayTimeout):
+        await world.click()
+    world.gateway.unreachable = True
+    assert not await cancel(world)
+    world.gateway.unreachable = False
+
+
 async def test_at_its_deadline_an_unpaid_page_is_closed_and_stock_comes_back_once(world: World) -> None:
     await world.opened()
     assert world.stock == 8
@@ -495,13 +506,7 @@ async def test_who_could_not_create_the_page_to_close_it_gives_his_lease_up(worl
 async def test_a_lease_that_was_lost_to_another_in_a_race_is_not_used(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.order()
-    world.gateway.lost_answers = 1
-    with pytest.raises(GatewayTimeout):
-        await world.click()
-    world.gateway.unreachable = True
-    assert not await cancel(world)
-    world.gateway.unreachable = False
+    await closing_without_a_token(world)
     payment_id, calls, commit = world.payment.payment_id, [*world.gateway.calls], Unit.commit
 
     async def beaten(_unit: Unit) -> None:
@@ -519,13 +524,7 @@ async def test_a_page_that_was_told_to_be_taken_meanwhile_is_not_created_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found by forty thousand worlds: looked at before another's answer was stored, and leased after it."""
-    world.order()
-    world.gateway.lost_answers = 1
-    with pytest.raises(GatewayTimeout):
-        await world.click()
-    world.gateway.unreachable = True
-    assert not await cancel(world)
-    world.gateway.unreachable = False
+    await closing_without_a_token(world)
     looked_at, calls = world.payment, [*world.gateway.calls]
     world.store.payments.rows[looked_at.payment_id] = page_taken(looked_at, 1, world.clock.now())
 

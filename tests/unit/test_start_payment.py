@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 import attrs
 import pytest
 
+from harness.turns import reached
 from payments_core import GatewayTraits, PageWish, Policy, Signal
 from payments_core.errors import (
     Busy,
@@ -29,15 +30,6 @@ from payments_core_memory.store import _Payments as Payments
 from unit.world import ANYTHING, World, commits_are_answered_after
 
 MOMENT = timedelta(microseconds=1)
-
-
-async def _until(reached: Callable[[], bool]) -> None:
-    """Others run until it is so, a thousand turns at most."""
-    for _ in range(1000):
-        if reached():
-            return
-        await asyncio.sleep(0)
-    raise AssertionError("it never came to that")
 
 
 async def test_the_first_click_opens_a_page_and_later_ones_find_it(world: World) -> None:
@@ -240,7 +232,7 @@ async def test_a_click_whose_lease_was_stored_late_waits_for_its_end_and_opens_t
     began = world.clock.now()
     with commits_are_answered_after(world.clock, OPENING_GRACE + MOMENT):
         waiting = asyncio.create_task(world.click())
-        await _until(lambda: world.clock.now() > began)
+        await reached(lambda: world.clock.now() > began)
     assert (await waiting).created
     assert world.gateway.calls == ["open"]
     assert world.clock.now() >= began + GatewayTraits().timeout + OPENING_GRACE
