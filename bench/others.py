@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 
@@ -39,7 +40,7 @@ async def on_sqlite(folder: Path) -> str:
     turns = [settlements(orders[start : start + _COUNT]) for start in range(0, len(orders), _COUNT)]
     async with race.served(SERVE, seed.environment(database), folder / "sqlite.log") as (port, group):
         rounds = [await race.measure(port, group, turn) for turn in turns]
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection:
         (paid,) = connection.execute("SELECT count(*) FROM orders WHERE status = 'paid'").fetchone()
     if paid != len(orders):
         raise RuntimeError(f"{len(orders)} orders were settled: {paid} are paid")

@@ -247,7 +247,10 @@ class Charge:
 
 @attrs.frozen(kw_only=True)
 class Refund:
-    """One return of money, known by its key; `by` is who asked, or `gateway` when it was made in a dashboard."""
+    """One return of money, known by its key; `by` is who asked, or `gateway` when it was made in a dashboard.
+
+    Units: minor units of `amount.currency`; times in UTC.
+    """
 
     key: str
     transaction_id: str
@@ -261,6 +264,9 @@ class Refund:
     """The case that closes when this money is back."""
     refused: str | None = None
     """Why the gateway refused it."""
+    elsewhere_minor: int = 0
+    """What the gateway had given back of the charge, when this was asked for, beyond the refunds known by their keys;
+    its total confirms this one only above that."""
     at: datetime
     check_at: datetime | None = None
     checks: int = 0

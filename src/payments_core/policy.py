@@ -52,6 +52,8 @@ class GatewayTraits:
     `names_orders`: every message about a charge names our order id; else some name the transaction only, and each
     transaction is bound to its payment as soon as it is known.
     `refunds` are the methods whose settled money the gateway gives back (None: any, at any time); others go by hand.
+    `refund_key_life` is how long it knows the key of a refund again, None for good: sent later, the same refund would
+    be another one.
     """
 
     confirm: Confirm = Confirm.ALWAYS
@@ -64,3 +66,4 @@ class GatewayTraits:
     replaces_pages: bool = True
     names_orders: bool = True
     refunds: Mapping[str, RefundRule] | None = attrs.field(default=None, hash=False)
+    refund_key_life: timedelta | None = None

@@ -6,6 +6,7 @@ Captured money that has not settled is voided (a cancel of the whole); settled m
 give back is given back by hand, which is a case.
 """
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import attrs
@@ -30,6 +31,7 @@ __all__ = [
     "plan_refund",
     "refund_confirmed",
     "refund_news",
+    "refund_pending",
     "refund_refused",
     "refund_sent",
     "refund_unanswered",
@@ -43,6 +45,7 @@ __all__ = [
 UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
 """May still happen, so it counts against what is left."""
 _NEVER_WAS = frozenset({RefundState.REFUSED, RefundState.RETURNED})
+_AFTER_ALL = frozenset({(RefundState.CONFIRMED, RefundState.RETURNED), (RefundState.REFUSED, RefundState.CONFIRMED)})
 _STATE_OF = {
     RefundNews.PENDING: RefundState.SENT,
     RefundNews.CONFIRMED: RefundState.CONFIRMED,
@@ -77,12 +80,17 @@ def plan_refund(
 ) -> tuple[Payment, Refund]:
     """The payment with one more refund requested, and that refund; of the keeping charge unless another is named.
 
-    `amount` None is all that is left. The same `asked_as` again finds the refund it made before.
+    `amount` None is all that is left. The same `asked_as` again finds the refund it made before, unless that was
+    refused: an error uses no request up.
     Errors: Conflict `not_paid`, `nothing_left`, `exceeds_refundable`, `not_settled_yet`, `return_by_hand`,
-    `too_many_refunds`; InvalidInput when the amount is not above zero, or of another currency.
+    `too_many_refunds`; InvalidInput when the amount is not above zero, or of another currency, and
+    `idempotency_key_reused` when `asked_as` made a refund of another amount.
     """
-    known = next((r for r in payment.refunds if asked_as is not None and r.asked_as == asked_as), None)
+    made = (r for r in payment.refunds if asked_as is not None and r.asked_as == asked_as)
+    known = next((refund for refund in made if refund.state is not RefundState.REFUSED), None)
     if known is not None:
+        if amount is not None and amount != known.amount:
+            raise InvalidInput("this key was used for another request", code="idempotency_key_reused")
         return payment, known
     charge = payment.charge(transaction_id or payment.paid_by or "")
     if charge is None or not charge.has_money:
@@ -102,6 +110,7 @@ def _requested(payment: Payment, charge: Charge, money: Money, by: str, reason: 
         state=RefundState.REQUESTED,
         by=by,
         reason=reason,
+        elsewhere_minor=max(0, charge.refunded_minor - _confirmed(_rows(payment, charge.transaction_id))),
         at=now,
         check_at=now + LEASE,
     )
@@ -151,10 +160,21 @@ def refund_sent(payment: Payment, key: str, now: datetime) -> Payment:
     return _with_next_check(payment, key, RefundState.SENT, now)
 
 
+def refund_pending(payment: Payment, key: str, now: datetime) -> Payment:
+    """The payment with this refund on its way, because the gateway shows it: it is asked about, and not sent again.
+
+    A bank may take days; after a week nobody asks any more, and it is a case.
+    """
+    refund = payment.refund(key)
+    if refund is not None and now >= refund.at + REFUND_ASKED_FOR:
+        return refund_unanswered(payment, key, now)
+    return _with_next_check(payment, key, RefundState.SENT, now)
+
+
 def refund_unanswered(payment: Payment, key: str, now: datetime) -> Payment:
     """The payment with the outcome of this refund unknown: it is asked about, and sent again under the same key.
 
-    When the schedule is over it is a case, still unknown, and looked at now and then.
+    When the schedule is over it is a case, still unknown, and looked at now and then, for a week.
     """
     refund = payment.refund(key)
     if refund is None or refund.state not in UNDER_WAY:
@@ -163,6 +183,8 @@ def refund_unanswered(payment: Payment, key: str, now: datetime) -> Payment:
     payment = _with_next_check(payment, key, state, now)
     if not is_overdue(refund.at, now):
         return payment
+    if now >= refund.at + REFUND_ASKED_FOR:
+        payment = _not_looked_at(payment, key)
     evidence = {"refund": key, "amount": str(refund.amount)}
     return open_case(payment, CaseKind.OUTCOME_UNKNOWN, refund.transaction_id, now, evidence)
 
@@ -171,8 +193,13 @@ def _with_next_check(payment: Payment, key: str, state: RefundState, now: dateti
     refund = payment.refund(key)
     if refund is None or refund.state not in UNDER_WAY:
         return payment
-    check_at = next_look(refund.at, refund.checks, now) if now < refund.at + REFUND_ASKED_FOR else None
+    check_at = next_look(refund.at, refund.checks, now)
     return payment.with_refund(attrs.evolve(refund, state=state, check_at=check_at, checks=refund.checks + 1))
+
+
+def _not_looked_at(payment: Payment, key: str) -> Payment:
+    refund = payment.refund(key)
+    return payment if refund is None else payment.with_refund(attrs.evolve(refund, check_at=None))
 
 
 def refund_confirmed(payment: Payment, key: str, now: datetime) -> Payment:
@@ -222,13 +249,17 @@ def refund_news(payment: Payment, message: Observation) -> bool:
     """Whether the message tells of a refund we do not know, or of one that has come further than we know."""
     for report in message.refunds:
         known, state = payment.refund(report.key), _STATE_OF[report.news]
-        if known is None or (known.state is not state and (known.state in UNDER_WAY or _is_back(known, state))):
+        if known is None or _comes_further(known, state):
             return True
     return False
 
 
-def _is_back(known: Refund, state: RefundState) -> bool:
-    return known.state is RefundState.CONFIRMED and state is RefundState.RETURNED
+def _comes_further(known: Refund, state: RefundState) -> bool:
+    """Whether this state follows on the one we know: what was done may come back, and what we took for refused may have
+    been done all the same."""
+    if known.state in UNDER_WAY:
+        return known.state is not state
+    return (known.state, state) in _AFTER_ALL
 
 
 def told_minor(payment: Payment, transaction_id: str) -> int:
@@ -251,9 +282,7 @@ def _hear_one(payment: Payment, transaction_id: str, report: RefundReport, now: 
             at=now,
         )
         return _come_back(payment.with_refund(made), made, now)
-    if known.transaction_id != transaction_id or known.state is state:
-        return payment
-    if known.state not in UNDER_WAY and not _is_back(known, state):
+    if known.transaction_id != transaction_id or not _comes_further(known, state):
         return payment
     due = known.check_at if state is RefundState.SENT else None
     heard = attrs.evolve(known, state=state, check_at=due)
@@ -280,24 +309,43 @@ def _rows(payment: Payment, transaction_id: str) -> list[Refund]:
     return [r for r in payment.refunds if r.transaction_id == transaction_id and r.state not in _NEVER_WAS]
 
 
+def _confirmed(rows: Iterable[Refund]) -> int:
+    return sum(refund.amount.amount_minor for refund in rows if refund.state is RefundState.CONFIRMED)
+
+
+def _elsewhere(rows: Sequence[Refund], ours: Iterable[Refund]) -> int:
+    """What was given back beside the rows, as far as it was when one of ours was asked for; what has become a row since
+    is not counted twice."""
+
+    def beside(asked: Refund) -> int:
+        since = (row for row in rows if row.by == "gateway" and row.at >= asked.at)
+        return asked.elsewhere_minor - _confirmed(since)
+
+    return max([0, *map(beside, ours)])
+
+
 def _confirm_by_total(payment: Payment, transaction_id: str) -> Payment:
-    """A total that covers every refund ever asked for confirms all of them, also where no keys are listed."""
+    """A total that covers every refund ever sent confirms all of them, also where no keys are listed.
+
+    It does not where somebody else gave as much back: neither what was not sent yet, nor what was given before.
+    """
     charge, rows = payment.charge(transaction_id), _rows(payment, transaction_id)
-    asked = sum(refund.amount.amount_minor for refund in rows)
-    if charge is None or asked > charge.refunded_minor:
+    sent = [refund for refund in rows if refund.state in UNDER_WAY and refund.checks > 0]
+    asked = _confirmed(rows) + sum(refund.amount.amount_minor for refund in sent)
+    if charge is None or asked + _elsewhere(rows, sent) > charge.refunded_minor:
         return payment
-    for refund in rows:
-        if refund.state in UNDER_WAY:
-            payment = payment.with_refund(attrs.evolve(refund, state=RefundState.CONFIRMED, check_at=None))
+    for refund in sent:
+        payment = payment.with_refund(attrs.evolve(refund, state=RefundState.CONFIRMED, check_at=None))
     return payment
 
 
 def _count(payment: Payment, transaction_id: str) -> Payment:
     charge, rows = payment.charge(transaction_id), _rows(payment, transaction_id)
-    confirmed = sum(refund.amount.amount_minor for refund in rows if refund.state is RefundState.CONFIRMED)
-    if charge is None or confirmed <= charge.refunded_minor:
+    done = [refund for refund in rows if refund.state is RefundState.CONFIRMED]
+    given = _confirmed(done) + _elsewhere(rows, done)
+    if charge is None or given <= charge.refunded_minor:
         return payment
-    return payment.with_charge(attrs.evolve(charge, refunded_minor=confirmed))
+    return payment.with_charge(attrs.evolve(charge, refunded_minor=given))
 
 
 # ── cases that money closes ───────────────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -262,5 +263,5 @@ def _environment(product: Product) -> dict[str, str]:
 
 
 def _rows(database: str, query: str) -> list[Any]:
-    with sqlite3.connect(database, timeout=10) as connection:
+    with closing(sqlite3.connect(database, timeout=10)) as connection:
         return connection.execute(query).fetchall()

@@ -126,6 +126,22 @@ def test_refunds_are_known_by_their_key_and_not_by_their_number() -> None:
     assert [(report.key, report.amount) for report in twice.refunds] == [("r1", Money.of(3_000_000, "IDR"))]
 
 
+def test_a_refund_listed_without_its_key_is_part_of_the_total_and_no_refund_of_its_own() -> None:
+    """It may be one whose key we know: any field of it can be missing (midtrans.md section 5)."""
+    ours = {"refund_chargeback_id": 1, "refund_amount": "30000.00"}
+    other = {"refund_chargeback_id": 2, "refund_amount": "20000.00", "refund_key": "r2"}
+    unnamed = {**BODY, "transaction_status": "partial_refund", "refunds": [ours, other]}
+    seen = observe(unnamed)
+    assert [report.key for report in seen.refunds] == ["r2"]
+    assert (seen.refunded, seen.refunded_unknown) == (Money.of(5_000_000, "IDR"), False)
+    assert observe({**unnamed, "refund_amount": "60000.00"}).refunded == Money.of(6_000_000, "IDR")
+    assert observe({**unnamed, "refund_amount": "20000.00"}).refunded == Money.of(5_000_000, "IDR")
+    without_amount = [{"refund_chargeback_id": 1}]
+    assert observe({**unnamed, "refunds": without_amount}).refunded_unknown
+    charged_back = observe({**unnamed, "transaction_status": "chargeback", "refund_amount": "60000.00"})
+    assert (charged_back.refunded, charged_back.charged_back) == (Money.of(5_000_000, "IDR"), None)
+
+
 def test_a_full_refund_needs_no_amount_and_a_partial_one_without_says_so() -> None:
     assert observe({**BODY, "transaction_status": "refund"}).refunded_all
     assert observe({**BODY, "transaction_status": "partial_refund"}).refunded_unknown

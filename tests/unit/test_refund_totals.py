@@ -40,13 +40,13 @@ CAME_FURTHER = (
     {(RefundState.REQUESTED, news) for news in RefundNews}
     | {(RefundState.UNKNOWN, news) for news in RefundNews}
     | {(RefundState.SENT, news) for news in RefundNews if news is not RefundNews.PENDING}
-    | {(RefundState.CONFIRMED, RefundNews.RETURNED)}
+    | {(RefundState.CONFIRMED, RefundNews.RETURNED), (RefundState.REFUSED, RefundNews.CONFIRMED)}
 )
 
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("news", RefundNews)
-def test_a_refund_that_has_come_further_is_news_and_one_that_is_over_only_when_it_comes_back(
+def test_a_refund_that_has_come_further_is_news_and_one_that_is_over_only_when_it_comes_back_or_went_after_all(
     state: RefundState, news: RefundNews
 ) -> None:
     assert refund_news(PAID.with_refund(refund(state)), report(news)) is ((state, news) in CAME_FURTHER)

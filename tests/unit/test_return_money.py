@@ -9,17 +9,18 @@ import attrs
 import pytest
 
 from harness.soak import size
-from payments_core import GatewayTraits, Money, Payment, Policy, Signal
+from payments_core import GatewayTraits, Money, Observation, Payment, Policy, Signal
 from payments_core.errors import AmountNotRepresentable, Conflict, GatewayUnavailable, InvalidInput, NotFound
+from payments_core.observations import RefundNews, RefundReport
 from payments_core.payment import AttemptState, CaseDecision, Refund, RefundState
 from payments_core.policy import LatePayment, RefundRule
-from payments_core.ports import RefundReply, Refused
-from payments_core.returns import refund_refused, refund_sent
+from payments_core.ports import RefundReply, Refused, Waiting
+from payments_core.returns import hear_refunds, plan_refund, refund_refused, refund_sent
 from payments_core.states import ChargeState
 from payments_core.use_cases import return_money
 from payments_core.use_cases.saving import Desk
 from payments_core_memory import MemoryGateway
-from unit.values import PAID, SENT_ENOUGH
+from unit.values import PAID, SENT_ENOUGH, says
 from unit.world import IDR, World, rupiah
 
 PRICE = 100_000
@@ -591,3 +592,141 @@ async def test_money_is_voided_at_the_gateway_that_took_it(world: World) -> None
     gateways["other"] = MemoryGateway(name="other")
     await refund(world)
     assert world.gateway.transactions[transaction].words[-1] is Signal.CANCELLED
+
+
+# ── whose money went back ─────────────────────────────────────────────────────────────────────────────────────────────
+async def test_what_the_dashboard_gave_back_is_not_taken_for_a_refund_of_ours_that_never_arrived(world: World) -> None:
+    """Only a total is told, and it is as high as ours would make it."""
+    transaction = await paid(world)
+    world.gateway.becomes(transaction, Signal.SETTLED, refunded=rupiah(30_000))
+    await world.hear(transaction)
+    world.gateway.refused_calls = 1
+    assert (await refund(world, 30_000)).state is RefundState.UNKNOWN
+    await world.hear(transaction)
+    assert world.payment.refunds[0].state is RefundState.UNKNOWN
+    await world.pass_time(2 * HOUR)
+    assert world.payment.refunds[0].state is RefundState.CONFIRMED
+    assert given_back(world, transaction) == 60_000 == world.payment.charges[0].refunded_minor // 100
+    assert (await refund(world)).amount == rupiah(40_000)
+
+
+async def test_the_return_of_what_the_dashboard_left_is_sent(world: World) -> None:
+    await world.opened()
+    first, second = (world.tries(Signal.SETTLED, method="card") for _ in range(2))
+    await world.hear(first)
+    await world.hear(second)
+    world.gateway.becomes(second, Signal.SETTLED, refunded=rupiah(50_000))
+    await world.hear(second)
+    await decide(world, CaseDecision.RETURN)
+    await world.do_errands()
+    assert given_back(world, second) == PRICE
+    assert world.cases == []
+
+
+async def test_a_refund_that_went_all_the_same_after_it_was_called_refused_counts(world: World) -> None:
+    transaction = await paid(world)
+    world.gateway.refuse_operations = True
+    made = await refund(world, 30_000)
+    assert made.state is RefundState.REFUSED
+    report = RefundReport(made.key, rupiah(30_000), RefundNews.CONFIRMED)
+    message = says(Signal.SETTLED, refunds=(report,))
+    told = hear_refunds(world.payment, world.payment.charges[0], message, world.clock.now())
+    assert (told.refunds[0].state, told.charges[0].refunded_minor) == (RefundState.CONFIRMED, 3_000_000)
+    assert given_back(world, transaction) == 0, "the test only says that the gateway did"
+
+
+# ── what is sent again ────────────────────────────────────────────────────────────────────────────────────────────────
+class Slow(MemoryGateway):
+    """Takes a refund and shows it as pending until its bank has done it."""
+
+    shows = True
+
+    def _refund(self, refund: Refund) -> RefundReply:
+        self.refunds[refund.key] = refund
+        return Waiting()
+
+    def observe(self, body: bytes) -> Observation:
+        """What the memory gateway says, with its refunds."""
+        pending = (RefundReport(key, made.amount, RefundNews.PENDING) for key, made in self.refunds.items())
+        return attrs.evolve(super().observe(body), refunds=tuple(pending) if self.shows else ())
+
+
+async def test_a_refund_the_gateway_shows_as_pending_is_asked_about_and_never_sent_again(world: World) -> None:
+    """After a day its key would make another refund (stripe.md section 6), and a bank may take days."""
+    world.use(Slow())
+    await paid(world)
+    made = await refund(world, 30_000)
+    await world.pass_time(timedelta(days=6))
+    assert world.gateway.calls.count("refund") == 1
+    assert (world.payment.refunds[0].state, world.cases) == (RefundState.SENT, [])
+    await world.pass_time(timedelta(days=9))
+    assert world.gateway.calls.count("refund") == 1
+    assert (world.payment.refunds[0].state, world.cases) == (RefundState.UNKNOWN, ["outcome_unknown"])
+    assert world.payment.refunds[0].key == made.key
+
+
+@pytest.mark.parametrize("life", [timedelta(hours=24), timedelta(days=7), None])
+async def test_nothing_is_sent_under_a_key_that_may_be_forgotten(world: World, life: timedelta | None) -> None:
+    """The service was away; the gateway shows nothing, and would take the same key for that of another refund."""
+    gateway = Slow(traits=GatewayTraits(refund_key_life=life))
+    gateway.shows = False
+    world.use(gateway)
+    await paid(world)
+    await refund(world, 30_000)
+    began = world.clock.at
+    world.clock.at = began + (life or timedelta(days=9)) - world.gateway.traits.timeout
+    await world.pass_time(timedelta(days=9))
+    assert world.gateway.calls.count("refund") == (8 if life is None else 1)
+    assert (world.payment.refunds[0].state, world.cases) == (RefundState.UNKNOWN, ["outcome_unknown"])
+
+
+async def test_a_first_try_has_no_key_to_be_forgotten(world: World) -> None:
+    """Stored, and the service was away before it sent anything."""
+    world.use(MemoryGateway(traits=GatewayTraits(refund_key_life=HOUR)))
+    transaction = await paid(world)
+    await world.service.refund.desk.change(
+        world.payment.payment_id,
+        lambda p: plan_refund(p, by="op", traits=world.gateway.traits, now=world.clock.now())[0],
+        actor="op",
+    )
+    world.clock.at += timedelta(days=2)
+    await world.pass_time(HOUR)
+    assert given_back(world, transaction) == PRICE
+
+
+async def test_the_end_of_the_time_for_refunds_refuses_none_that_was_sent(world: World) -> None:
+    """It may have happened: by the clock alone nobody is sent the money by hand as well."""
+    world.use(Slow(traits=GatewayTraits(refunds={"card": RefundRule(timedelta(days=14))})))
+    transaction = await paid(world)
+    late = attrs.evolve(world.payment.charges[0], occurred_at=world.clock.at - timedelta(days=14) + HOUR)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_charge(late)
+    made = await refund(world, 30_000)
+    assert made.state is RefundState.SENT
+    world.gateway.refunds.clear()
+    await world.pass_time(12 * HOUR)
+    assert world.payment.charge(transaction) == attrs.evolve(
+        late, reading_number=world.payment.charges[0].reading_number, occurred_at=world.payment.charges[0].occurred_at
+    )
+    assert world.payment.refunds[0].state is not RefundState.REFUSED
+
+
+# ── one request, one refund ───────────────────────────────────────────────────────────────────────────────────────────
+async def test_a_refused_refund_does_not_use_its_request_up(world: World) -> None:
+    """The gateway refuses for want of balance, and takes the same once that was topped up."""
+    await paid(world)
+    world.gateway.refuse_operations = True
+    refused = await refund(world, 30_000, asked_as="k")
+    assert refused.state is RefundState.REFUSED
+    world.gateway.refuse_operations = False
+    made = await refund(world, 30_000, asked_as="k")
+    assert (made.state, made.key != refused.key) == (RefundState.CONFIRMED, True)
+    assert await refund(world, 30_000, asked_as="k") == made
+
+
+async def test_another_amount_under_the_same_request_is_refused(world: World) -> None:
+    await paid(world)
+    await refund(world, 30_000, asked_as="k")
+    with pytest.raises(InvalidInput) as caught:
+        await refund(world, 20_000, asked_as="k")
+    assert caught.value.code == "idempotency_key_reused"
+    assert len(world.payment.refunds) == 1

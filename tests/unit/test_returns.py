@@ -3,7 +3,8 @@
 `test_return_money.py` has the same over a gateway.
 """
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -22,6 +23,7 @@ from payments_core.returns import (
     hear_refunds,
     plan_refund,
     refund_confirmed,
+    refund_pending,
     refund_refused,
     refund_sent,
     refund_unanswered,
@@ -41,6 +43,7 @@ REQUESTED, SENT, UNKNOWN = RefundState.REQUESTED, RefundState.SENT, RefundState.
 CONFIRMED, REFUSED, RETURNED = RefundState.CONFIRMED, RefundState.REFUSED, RefundState.RETURNED
 UNDER_WAY = [REQUESTED, SENT, UNKNOWN]
 OVER = [CONFIRMED, REFUSED, RETURNED]
+Told = Callable[[Payment, str, datetime], Payment]
 
 
 def left(payment: Payment) -> int:
@@ -245,13 +248,31 @@ def test_after_the_schedule_a_refund_nobody_can_tell_of_is_a_case_and_still_aske
     assert told.refund("k-1") == refund(UNKNOWN, check_at=over + UNKNOWN_SCHEDULE[-1], checks=last + 1)
 
 
-def test_a_week_after_it_was_asked_for_nobody_asks_about_a_refund_any_more() -> None:
-    """Midtrans keeps a refund key so long."""
+@pytest.mark.parametrize("told", [refund_unanswered, refund_pending])
+def test_a_week_after_it_was_asked_for_nobody_asks_about_a_refund_any_more_and_it_is_a_case(told: Told) -> None:
     end = NOW + REFUND_ASKED_FOR
-    before, after = (refund_sent(with_refund(SENT), "k-1", at).refund("k-1") for at in (end - LEASE, end))
-    assert before is not None
-    assert after is not None
-    assert (before.check_at is not None, after.check_at) == (True, None)
+    before, after = (told(with_refund(SENT, checks=9), "k-1", at) for at in (end - LEASE, end))
+    assert before.refunds[0].check_at is not None
+    assert (after.refunds[0].state, after.refunds[0].check_at) == (UNKNOWN, None)
+    assert kinds(after) == ["outcome_unknown"]
+
+
+def test_what_is_sent_is_always_looked_at_again() -> None:
+    """Also when the service was away for a week: what became of it has to be heard, or to be a case."""
+    late = NOW + REFUND_ASKED_FOR + LEASE
+    assert refund_sent(with_refund(REQUESTED), "k-1", late) == with_refund(
+        SENT, check_at=late + UNKNOWN_SCHEDULE[0], checks=1
+    )
+
+
+def test_a_refund_the_gateway_shows_is_on_its_way_and_no_case_for_a_week() -> None:
+    """A bank may take days (stripe.md section 6)."""
+    shown = refund_pending(with_refund(UNKNOWN, checks=9), "k-1", NOW + timedelta(days=3))
+    assert (shown.refunds[0].state, shown.cases) == (SENT, ())
+    assert shown.refunds[0].check_at == NOW + timedelta(days=3) + UNKNOWN_SCHEDULE[-1]
+    over = with_refund(CONFIRMED)
+    assert refund_pending(over, "k-1", NOW + timedelta(days=9)) == over
+    assert refund_pending(over, "nobodys", NOW) == over
 
 
 # ── the gateway's reply ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -339,13 +360,15 @@ def test_what_is_under_way_becomes_what_the_gateway_says(state: RefundState, new
 
 @pytest.mark.parametrize("state", OVER)
 @pytest.mark.parametrize("news", RefundNews)
-def test_what_is_over_stays_but_for_money_that_comes_back(state: RefundState, news: RefundNews) -> None:
+def test_what_is_over_stays_but_for_money_that_comes_back_or_went_after_all(
+    state: RefundState, news: RefundNews
+) -> None:
     over = with_refund(state)
     if state is CONFIRMED:
         over = over.with_charge(charge(refunded_minor=4_000_000))
     heard = hear(over, report(news)).refund("k-1")
-    comes_back = state is CONFIRMED and news is RefundNews.RETURNED
-    assert heard == refund(RETURNED if comes_back else state)
+    after_all = {(CONFIRMED, RefundNews.RETURNED): RETURNED, (REFUSED, RefundNews.CONFIRMED): CONFIRMED}
+    assert heard == refund(after_all.get((state, news), state))
 
 
 def test_a_refund_of_another_charge_is_not_this_ones() -> None:
@@ -371,13 +394,40 @@ def test_a_refund_that_came_back_before_we_heard_of_it_takes_nothing_from_a_tota
 
 def test_a_total_that_covers_every_refund_confirms_all_of_them() -> None:
     """Some answers list no keys."""
-    asked = with_refund(SENT, check_at=LATER).with_refund(refund(UNKNOWN, key="k-2", amount=rupiah(10_000)))
-    asked = asked.with_refund(refund(REFUSED, key="k-3")).with_refund(refund(SENT, key="k-4", transaction_id="ty"))
+    asked = with_refund(SENT, check_at=LATER, checks=1)
+    asked = asked.with_refund(refund(UNKNOWN, key="k-2", amount=rupiah(10_000), checks=1))
+    asked = asked.with_refund(refund(REFUSED, key="k-3", checks=1))
+    asked = asked.with_refund(refund(SENT, key="k-4", transaction_id="ty", checks=1))
     covered = hear(asked.with_charge(charge(refunded_minor=5_000_000)))
     assert [one.state for one in covered.refunds] == [CONFIRMED, CONFIRMED, REFUSED, SENT]
     assert [one.check_at for one in covered.refunds[:2]] == [None, None]
     short = hear(asked.with_charge(charge(refunded_minor=4_999_999)))
     assert [one.state for one in short.refunds] == [SENT, UNKNOWN, REFUSED, SENT]
+
+
+def test_a_total_confirms_nothing_that_was_not_sent_yet() -> None:
+    """Somebody gave as much back elsewhere, between our storing it and our sending it."""
+    asked = with_refund(REQUESTED).with_refund(refund(SENT, key="k-2", amount=rupiah(10_000), checks=1))
+    told = hear(asked.with_charge(charge(refunded_minor=5_000_000)))
+    assert [one.state for one in told.refunds] == [REQUESTED, CONFIRMED]
+
+
+def test_a_total_confirms_only_above_what_was_given_back_elsewhere_before() -> None:
+    asked = with_refund(UNKNOWN, checks=1, elsewhere_minor=3_000_000)
+    for total, state in ((3_000_000, UNKNOWN), (6_999_999, UNKNOWN), (7_000_000, CONFIRMED)):
+        assert hear(asked.with_charge(charge(refunded_minor=total))).refunds[0].state is state
+
+
+def test_what_was_given_back_elsewhere_is_kept_with_the_refund_that_is_asked_for() -> None:
+    """What other rows tell is not elsewhere; what has become a row since is not counted twice."""
+    known = with_refund(CONFIRMED).with_charge(charge(refunded_minor=7_000_000))
+    asked, made = plan_refund(known, amount=rupiah(10_000), by="operator:bob", traits=GatewayTraits(), now=NOW)
+    assert made.elsewhere_minor == 3_000_000
+    done = refund_confirmed(asked, made.key, LATER)
+    assert done.charges[0].refunded_minor == 8_000_000
+    row = RefundReport("dash-1", rupiah(30_000), RefundNews.CONFIRMED)
+    assert hear(asked, row).charges[0].refunded_minor == 7_000_000
+    assert hear(done, row).charges[0].refunded_minor == 8_000_000
 
 
 def test_the_rows_count_up_to_the_charges_total_and_never_lower_it() -> None:

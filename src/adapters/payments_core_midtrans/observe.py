@@ -7,6 +7,7 @@ Source: midtrans.md sections 4 and 5.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -99,41 +100,56 @@ def _meaning(word: str, fields: Fields) -> Meaning:
 def _given_back(word: str, fields: Fields, currency: Currency) -> dict[str, Any]:
     """The refund and charge-back fields of an Observation; any of Midtrans' own may be missing.
 
-    A refund is known by its key, never by the number of messages: each one is notified twice.
+    A refund is known by its key, never by the number of messages: each one is notified twice. The number that Midtrans
+    gives it is no such key: the same refund may be listed once with its key, and once with its number alone.
     """
     if word not in _REFUND_WORDS | _CHARGE_BACK_WORDS:
         return {}
-    reports = _refunds(fields, currency)
+    entries = _entries(fields)
+    reports, listed = _known_by_key(entries, currency), _listed(entries, currency)
     named = _perhaps_money(_optional(fields, "refund_amount"), currency)
     if word in _CHARGE_BACK_WORDS:
-        charged_back = None if reports else named
+        charged_back = None if entries else named
         return {
             "refunds": reports,
+            "refunded": listed,
             "charged_back": charged_back,
             "charged_back_all": word == "chargeback" and charged_back is None,
             "charged_back_unknown": word == "partial_chargeback" and charged_back is None,
         }
-    amounts_known = named is not None or any(report.amount for report in reports)
+    totals = [money for money in (named, listed) if money is not None]
+    total = max(totals, key=lambda money: money.amount_minor, default=None)
+    amounts_known = total is not None or any(report.amount for report in reports)
     return {
         "refunds": reports,
-        "refunded": named,
+        "refunded": total,
         "refunded_all": word == "refund",
         "refunded_unknown": word == "partial_refund" and not amounts_known,
     }
 
 
-def _refunds(fields: Fields, currency: Currency) -> tuple[RefundReport, ...]:
+def _entries(fields: Fields) -> list[Fields]:
     entries = fields.get("refunds")
-    reports: dict[str, RefundReport] = {}
-    for entry in entries[:_REFUNDS_MAX] if isinstance(entries, list) else ():
-        if not isinstance(entry, dict):
-            continue
-        key = entry.get("refund_key") or entry.get("refund_chargeback_id")
-        amount = entry.get("refund_amount")
-        if key is not None:
-            money = _perhaps_money(amount, currency)
-            reports[str(key)] = RefundReport(str(key), money, RefundNews.CONFIRMED)
-    return tuple(reports.values())
+    return [e for e in entries[:_REFUNDS_MAX] if isinstance(e, dict)] if isinstance(entries, list) else []
+
+
+def _known_by_key(entries: Iterable[Fields], currency: Currency) -> tuple[RefundReport, ...]:
+    """One listed without its key may be any we know, our own too: it is part of the total and no refund by itself."""
+    keys = {str(entry["refund_key"]): entry for entry in entries if entry.get("refund_key")}
+    return tuple(
+        RefundReport(key, _perhaps_money(entry.get("refund_amount"), currency), RefundNews.CONFIRMED)
+        for key, entry in keys.items()
+    )
+
+
+def _listed(entries: Iterable[Fields], currency: Currency) -> Money | None:
+    """What the listed refunds add up to, where some have no key to be counted by; None where all have, or no amount."""
+    named = {str(e.get("refund_chargeback_id") or e.get("refund_key") or ""): e for e in entries}
+    named.pop("", None)
+    amounts = [money for e in named.values() if (money := _perhaps_money(e.get("refund_amount"), currency))]
+    if not amounts or all(entry.get("refund_key") for entry in named.values()):
+        return None
+    return Money(sum(money.amount_minor for money in amounts), currency)
 
 
 def _text(fields: Fields, name: str) -> str:

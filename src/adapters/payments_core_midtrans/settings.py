@@ -28,6 +28,8 @@ REFUNDS = {
 
 Virtual accounts, Mandiri bills and counter cash are never given back by it. Where a kind is shorter, Midtrans refuses.
 """
+_REFUND_KEY_LIFE = timedelta(days=7)
+"""From the first try (midtrans.md section 7)."""
 _API = {True: "https://api.midtrans.com", False: "https://api.sandbox.midtrans.com"}
 
 
@@ -77,4 +79,5 @@ class MidtransSettings:
             timeout=self.timeout,
             merchant_id=self.merchant_id,
             refunds=REFUNDS,
+            refund_key_life=_REFUND_KEY_LIFE,
         )

@@ -233,6 +233,7 @@ refunds = Table(
     Column("asked_as", Text),
     Column("case_number", Integer),
     Column("refused", Text),
+    Column("elsewhere_minor", BigInteger, nullable=False, server_default="0"),
     Column("at", Utc, nullable=False),
     Column("check_at", Utc),
     Column("checks", Integer, nullable=False),

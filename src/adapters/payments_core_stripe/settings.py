@@ -16,6 +16,8 @@ API_VERSION = "2026-10-28.endive"
 """The version our calls are made in, and the one webhook endpoints should be made with: that of the SDK we lock."""
 PAGE_MAX = timedelta(hours=23, minutes=55)
 """A session lives 24 hours at most, counted by Stripe's clock; the rest is for a clock of ours that goes ahead."""
+_REFUND_KEY_LIFE = timedelta(hours=24)
+"""Kept so long at least; after that the same key makes a new refund (stripe.md section 6)."""
 _LIVE = ("sk_live_", "rk_live_")
 _TEST = ("sk_test_", "rk_test_")
 
@@ -64,4 +66,5 @@ class StripeSettings:
             page_max=PAGE_MAX,
             replaces_pages=False,
             names_orders=False,
+            refund_key_life=_REFUND_KEY_LIFE,
         )

@@ -1,6 +1,7 @@
 """Returning money: the wish is stored, sent under its key, then read; what got lost is asked for, never assumed."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 
 import attrs
@@ -8,11 +9,13 @@ import attrs
 from payments_core.errors import GatewayError, NotFound
 from payments_core.money import Money
 from payments_core.payment import Charge, Payment, Refund
+from payments_core.policy import GatewayTraits
 from payments_core.ports import Done, Gateway, KeyUsed, Refused, Waiting
 from payments_core.returns import (
     UNDER_WAY,
     plan_refund,
     refund_confirmed,
+    refund_pending,
     refund_refused,
     refund_sent,
     refund_unanswered,
@@ -30,7 +33,10 @@ Decide = Callable[[Payment], Payment]
 
 @attrs.frozen
 class ReturnMoney:
-    """Gives money back: voids what is captured, refunds what has settled."""
+    """Gives money back: voids what is captured, refunds what has settled.
+
+    It is sent again only while the gateway does not show it, and would know its key: else it could be given twice.
+    """
 
     desk: Desk
     gateways: Mapping[str, Gateway]
@@ -85,8 +91,12 @@ class ReturnMoney:
         if payment is None or refund is None or refund.state not in UNDER_WAY:
             return payment
         try:
+            answer = None
             if refund.checks > 0 or refund.case is not None:
-                payment = await self.ask.charge_now(payment, refund.transaction_id) or payment
+                heard, answer = await self.ask.charge_heard(payment, refund.transaction_id)
+                payment = heard or payment
+            if answer is not None and any(told.key == key for told in answer.refunds):
+                return await self._change(payment, partial(refund_pending, key=key, now=self.desk.clock.now()))
             return await self._send(payment, key)
         except GatewayError:
             await self.desk.change(
@@ -127,8 +137,10 @@ class ReturnMoney:
 
     async def _refund(self, payment: Payment, refund: Refund, charge: Charge) -> Payment | None:
         gateway, now = self._gateway_of(payment, charge.transaction_id), self.desk.clock.now()
-        if why := why_not_refund(charge, refund.amount, gateway.traits, now):
+        if refund.checks == 0 and (why := why_not_refund(charge, refund.amount, gateway.traits, now)):
             return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
+        if _may_be_forgotten(refund, gateway.traits, now):
+            return await self._change(payment, partial(refund_unanswered, key=refund.key, now=now))
         payment = await self._change(payment, partial(refund_sent, key=refund.key, now=now)) or payment
         sent = payment.refund(refund.key)
         if sent is None or sent.state not in UNDER_WAY:
@@ -164,3 +176,9 @@ class ReturnMoney:
         charge = payment.charge(transaction_id or "")
         attempt = payment.attempt(charge.attempt) if charge else payment.attempts[-1]
         return self.gateways[attempt.provider]
+
+
+def _may_be_forgotten(refund: Refund, traits: GatewayTraits, now: datetime) -> bool:
+    """Whether the gateway, by the time it would get the key again, takes it for that of another refund."""
+    life = traits.refund_key_life
+    return life is not None and refund.checks > 0 and now + traits.timeout >= refund.at + life
