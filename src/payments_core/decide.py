@@ -57,7 +57,7 @@ class Verdict(Enum):
     APPLIED = "applied"
     """It was right, and the payment shows it."""
     DUPLICATE = "duplicate"
-    """The very same bytes had come before."""
+    """The very same bytes, or the money they speak of, had come before."""
     STALE = "stale"
     """True once, or saying nothing new; what we know goes beyond it."""
     WAITING = "waiting"

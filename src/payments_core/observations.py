@@ -96,6 +96,8 @@ class Observation:
     `ends_page` marks an ending that may be the end of the whole page (an expired virtual account), not of one try;
     `uses_up_page` a try that came to nothing on a page that takes one try only.
     `refunded` beside `refunded_unknown` is a total in which some refund may still fail.
+    `booking` names the money itself, where a message could say it of any order (an operator's word): each is bound to
+    one payment and counts once, whatever orders and pages it is said of.
     In a reading, `dispute` says that `charged_back` is what is gone *now*: it may be less than before.
     """
 
@@ -105,6 +107,7 @@ class Observation:
     transaction_id: str
     meaning: Meaning
     amount: Money | None = None
+    booking: str | None = None
     page_id: str | None = None
     shop_order_id: str | None = None
     merchant_id: str | None = None

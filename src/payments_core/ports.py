@@ -297,7 +297,8 @@ class Payments(Protocol):
     async def bind(self, payment_id: str, provider: str, account: str, transaction_id: str) -> bool:
         """Whether this transaction belongs to this payment, binding it when it belongs to none.
 
-        Needed where a message does not name our order id, so that nothing else says whose money it is.
+        Needed where a message does not name our order id, so that nothing else says whose money it is; and for a
+        booking, which a message could say of any order, and which is bound by its own name instead.
         """
 
     async def owners(self, provider: str, account: str, transaction_ids: Collection[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from payments_core import ErrandList, PageWish, Payment, PaymentService, Signal
-from payments_core.ports import Notification, Subscriber
+from payments_core.ports import Gateway, Notification, Subscriber
 from payments_core.system import SystemIds
 from payments_core.testing.samples import order
 from payments_core.use_cases.start_payment import Paying
@@ -27,12 +27,13 @@ class SqlShop:
     clock: ManualClock = attrs.field(factory=lambda: ManualClock(datetime.now(UTC)))
     errands: ErrandList = attrs.field(factory=ErrandList)
     subscribers: dict[str, Subscriber] = attrs.field(factory=dict)
+    others: dict[str, Gateway] = attrs.field(factory=dict)
     service: PaymentService = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.service = PaymentService.over(
             self.store,
-            {"memory": self.gateway},
+            {"memory": self.gateway, **self.others},
             clock=self.clock,
             ids=SystemIds(),
             errands=self.errands,

@@ -1,7 +1,8 @@
 """Bank transfers that an operator confirms: the contract of gateways, and the whole product over HTTP and commands."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 
 from harness.clock import HOUR_S, sweep_later
 from harness.product import Product, running_product, token, until
+from harness.sql_shop import SqlShop
+from payments_core import PageWish
 from payments_core.errors import MalformedNotification
 from payments_core.identity import read_provider_order_id
 from payments_core.money import Money
@@ -19,7 +22,11 @@ from payments_core.payment import Attempt
 from payments_core.ports import PageClosing, PageOpened
 from payments_core.states import Signal
 from payments_core.testing.gateways import GatewayContract, Wire
+from payments_core.use_cases.receive_notification import Accepted
 from payments_core_manual import HEADER, ManualGateway, ManualSettings, Transfer, signature_of
+from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy.confirmations import StoredNotifications
+from payments_core_sqlalchemy.migrate import migrate_async
 
 SECRET = "manual-secret-of-the-tests-0123456789"
 BANK = "Bank Contoh, 123-456-789, Toko <Buku>"
@@ -137,6 +144,54 @@ def test_a_secret_that_is_being_rolled_still_proves_an_operator():
     assert gateway.authenticate(body, {"Manual-Signature": signature_of(body, "older-" + SECRET)})
 
 
+# ── one booking, one payment ──────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture
+async def desks(database_url: str) -> AsyncIterator[tuple[SqlShop, SqlShop]]:
+    """Two who confirm for one shop, each with connections of his own where the database serves many processes."""
+    await migrate_async(database_url)
+    stores = [SqlStore(database_url)]
+    if not stores[0].is_sqlite:
+        stores.append(SqlStore(database_url))
+    shops = [SqlShop(store, others={"manual": ManualGateway(SETTINGS, confirmations(store))}) for store in stores]
+    yield shops[0], shops[-1]
+    for store in stores:
+        await store.close()
+
+
+def confirmations(store: SqlStore) -> StoredNotifications:
+    return StoredNotifications(store, ManualGateway.name)
+
+
+async def asked_to_transfer(shop: SqlShop, order_id: str) -> Attempt:
+    await shop.place(order_id)
+    wish = PageWish(provider="manual")
+    return (await shop.service.start(order_id, wish, customer_id="alice", actor="customer:alice")).attempt
+
+
+async def confirm(shop: SqlShop, page: Attempt, booking: str) -> Accepted:
+    body = transfer(provider_order_id=page.provider_order_id, amount=page.amount, bank_reference=booking).to_bytes()
+    accepted = await shop.service.receive("manual", body, {HEADER: signature_of(body, SECRET)})
+    assert isinstance(accepted, Accepted)
+    return accepted
+
+
+async def test_a_booking_confirmed_for_two_orders_at_once_counts_for_one(desks: tuple[SqlShop, SqlShop]):
+    """Whichever desk is first; a reading of the other order, whose word is stored too, finds no money either."""
+    mine, yours = desks
+    for number in range(8):
+        pages = [await asked_to_transfer(mine, f"o-{number}-{letter}") for letter in "ab"]
+        payments = [page.provider_order_id.rpartition("-")[0] for page in pages]
+        said = [confirm(mine, pages[0], f"BCA {number}"), confirm(yours, pages[1], f"BCA {number}")]
+        reasons = dict(zip([a.reason for a in await asyncio.gather(*said)], payments, strict=True))
+        assert {*reasons} == {"unseen -> settled", "was counted for another order"}
+        left_out = reasons["was counted for another order"]
+        await mine.service.refresh(left_out)
+        assert (await mine.payment(reasons["unseen -> settled"])).paid_by is not None
+        payment = await mine.payment(left_out)
+        assert (payment.charges, payment.cases) == ((), ())
+        assert await confirmations(mine.store).of(left_out) == []
+
+
 # ── the product ───────────────────────────────────────────────────────────────────────────────────────────────────────
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
@@ -157,7 +212,9 @@ def clicked(shop: Product) -> tuple[str, dict[str, Any]]:
     return order_id, dict(answer.json())
 
 
-def say(shop: Product, page: dict[str, Any], amount: str = "100000", booking: str = "BCA 77") -> httpx.Response:
+def say(shop: Product, page: dict[str, Any], amount: str = "100000", booking: str = "") -> httpx.Response:
+    """An operator's word; without a booking's name it is one of this page alone."""
+    booking = booking or f"BCA for {page['provider_order_id']}"
     body = {"reference": page["provider_order_id"], "amount": amount, "bank_reference": booking}
     path = f"/api/payments/{page['payment_id']}/transfers"
     return shop.call("POST", path, as_=token("ani", **OPERATOR), json=body)
@@ -197,6 +254,21 @@ def test_a_confirmed_transfer_pays_the_order_once(shop: Product):
     status = shop.status(order_id)
     assert (status["status"], status["method"], status["provider"]) == ("success", "manual_transfer", "manual")
     assert "has arrived" in shown(shop, page)
+
+
+@processes
+def test_a_booking_confirmed_for_one_order_is_refused_for_another(shop: Product):
+    """Two orders of one amount and one line of the statement: an operator is told, and nothing is opened."""
+    first, second = clicked(shop), clicked(shop)
+    assert say(shop, first[1], booking="BCA 78").json()["status"] == "success"
+    for _ in range(2):
+        again = say(shop, second[1], booking=" BCA 78 ")
+        assert (again.status_code, again.json()["code"]) == (409, "already_confirmed")
+        assert "counted for another order" in again.json()["detail"]
+    told = shop.call("GET", f"/api/payments/{second[1]['payment_id']}", as_=shop.shop).json()
+    assert (shop.status(second[0])["status"], told["cases"]) == ("pending", [])
+    assert say(shop, second[1], booking="BCA 79").json()["status"] == "success"
+    assert shop.run("reconcile").returncode == 0
 
 
 @processes

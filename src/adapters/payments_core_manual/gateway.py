@@ -38,7 +38,7 @@ class Confirmations(Protocol):
     """What operators confirmed, as it was stored."""
 
     async def of(self, payment_id: str) -> Sequence[bytes]:
-        """The bodies of the payment's confirmations, oldest first.
+        """The bodies of the payment's confirmations, oldest first, without those of money that had counted before.
 
         Errors: StorageUnavailable.
         """
@@ -71,7 +71,7 @@ class ManualGateway:
         if not is_signed(body, signature, self._settings.secrets):
             raise NotAuthentic("Manual-Signature is wrong or absent")
         transfer = Transfer.read(body)
-        return Genuine(transfer.observation(), transfer.transaction_id)
+        return Genuine(transfer.observation(), transfer.booking)
 
     def observe(self, body: bytes) -> Observation:
         """What a stored confirmation says."""

@@ -29,7 +29,7 @@ _DIGEST_CHARS = 24
 
 @attrs.frozen(kw_only=True)
 class Transfer:
-    """Money on our account. `bank_reference` is the bank's own name for the booking, so that one is confirmed once."""
+    """Money on our account. `bank_reference` is the bank's own name for the booking, which counts once."""
 
     provider_order_id: str
     amount: Money
@@ -47,8 +47,13 @@ class Transfer:
             raise MalformedNotification("received_at has a time zone")
 
     @property
+    def booking(self) -> str:
+        """The booking's name, the same whatever order it is said of; a digest, for a bank may write anything."""
+        return sha256(self.bank_reference.strip().encode()).hexdigest()
+
+    @property
     def transaction_id(self) -> str:
-        """The booking's name here; it begins with the order id, which says whose payment it is."""
+        """The charge's name; it begins with the order id, which says whose payment it is."""
         digest = sha256(f"{self.provider_order_id}\n{self.bank_reference}".encode()).hexdigest()
         return f"{self.provider_order_id}.{digest[:_DIGEST_CHARS]}"
 
@@ -90,6 +95,7 @@ class Transfer:
             provider=PROVIDER,
             provider_order_id=self.provider_order_id,
             transaction_id=self.transaction_id,
+            booking=self.booking,
             meaning=Signal.SETTLED,
             amount=self.amount,
             method=METHOD,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
+from payments_core.decide import Verdict
 from payments_core_sqlalchemy.store import SqlStore, database_errors
 from payments_core_sqlalchemy.tables import notifications as table
 
@@ -21,11 +22,12 @@ class StoredNotifications:
         self._provider = provider
 
     async def of(self, payment_id: str) -> Sequence[bytes]:
-        """The bodies of this payment's notifications, oldest first.
+        """The bodies of this payment's notifications, oldest first, without those of money that had counted before.
 
         Errors: StorageUnavailable.
         """
-        mine = (table.c.provider == self._provider, table.c.shard == payment_id)
+        counts = table.c.verdict != Verdict.DUPLICATE.value
+        mine = (table.c.provider == self._provider, table.c.shard == payment_id, counts)
         query = select(table.c.body).where(*mine).order_by(table.c.received_at, table.c.digest).limit(_MAX)
         async with database_errors(), self._store.reader.connect() as connection:
             return [bytes(body) for body in (await connection.execute(query)).scalars()]

@@ -216,7 +216,7 @@ charge_owners = Table(
     Column("payment_id", _PAYMENT_ID, nullable=False),
     PrimaryKeyConstraint("provider", "account", "transaction_id"),
 )
-"""Whose a transaction is, where the gateway's answers do not name our order id."""
+"""Whose a transaction is, where the gateway's answers do not name our order id; and whose a booking is, by its name."""
 
 refunds = Table(
     "refunds",

@@ -29,7 +29,7 @@ async def confirm_transfer(
     """The transfer is stored, and applied under the same laws as every other news of money.
 
     Errors: InvalidInput when bank transfers are off or the amount cannot be read; NotFound for a reference of nobody;
-    Conflict when this booking was confirmed before; StorageError when it has to be said again.
+    Conflict when this booking was confirmed before, for whatever order; StorageError when it has to be said again.
     """
     settings, service, store = container.settings(), container.service(), container.store()
     if settings.manual is None:
@@ -48,7 +48,8 @@ async def confirm_transfer(
     if isinstance(accepted, Foreign):
         raise InvalidInput(f"this is no transfer: {accepted.kind}")
     if accepted.verdict is Verdict.DUPLICATE:
-        raise Conflict("this booking was confirmed before; nothing was counted twice", code="already_confirmed")
+        why = f"this booking was confirmed before ({accepted.reason}); nothing was counted twice"
+        raise Conflict(why, code="already_confirmed")
     payment, _ = await manual_page(store, reference)
     return Confirmed(payment, accepted.verdict, accepted.reason)
 

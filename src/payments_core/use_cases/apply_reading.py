@@ -178,17 +178,19 @@ class AskGateway:
 async def _is_ours(uow: UnitOfWork, gateway: Gateway, payment: Payment, reading: Reading) -> bool:
     """An answer that does not name our order id is used only for a transaction that belongs to this payment.
 
-    Where some messages name the transaction alone, each one is bound as soon as an answer shows it.
+    Where some messages name the transaction alone, each one is bound as soon as an answer shows it; so is a booking.
     """
     answer, attempt = reading.answer, payment.attempt(reading.attempt)
     if answer is None or not answer.transaction_id:
         return True
     if answer.provider_order_id == attempt.provider_order_id:
-        if gateway.traits.names_orders or payment.charge(answer.transaction_id) is not None:
+        is_named = gateway.traits.names_orders and answer.booking is None
+        if is_named or payment.charge(answer.transaction_id) is not None:
             return True
     elif answer.shop_order_id is not None and answer.shop_order_id != payment.order_id:
         return False
-    return await uow.payments.bind(payment.payment_id, attempt.provider, attempt.account, answer.transaction_id)
+    name = answer.booking or answer.transaction_id
+    return await uow.payments.bind(payment.payment_id, attempt.provider, attempt.account, name)
 
 
 def _by_transaction(hints: Iterable[Kept]) -> dict[str | None, list[NotificationKey]]:

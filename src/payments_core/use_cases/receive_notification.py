@@ -22,7 +22,7 @@ from payments_core.identity import read_provider_order_id
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
 from payments_core.observations import Observation
 from payments_core.payment import Payment
-from payments_core.policy import LatePayment
+from payments_core.policy import GatewayTraits, LatePayment
 from payments_core.ports import (
     Clock,
     Errands,
@@ -127,8 +127,10 @@ class ReceiveNotification:
     ) -> Accepted:
         """One delivery is told what became of it, the others that they are duplicates."""
         key = notification.key
-        result = results.get(key) or Accepted(known[key].verdict, "")
-        if key not in known and notification is first[key]:
+        result = results.get(key) or Accepted(known[key].verdict, known[key].reason)
+        was_nobodys = key in known and known[key].verdict is Verdict.UNMATCHED
+        is_news = key not in known or (was_nobodys and result.verdict is not Verdict.UNMATCHED)
+        if result.verdict is Verdict.DUPLICATE or (is_news and notification is first[key]):
             return result
         return Accepted(Verdict.DUPLICATE, f"was {result.verdict.value}")
 
@@ -156,9 +158,7 @@ class ReceiveNotification:
         results, commands, judged = {}, list[Command](), [*also]
         for item in todo:
             payment = after.get(owners[item.notification.key])
-            if payment is not None and not await self._is_of(uow, payment, item):
-                payment = None
-            decision, question = self._decide_one(payment, item, now)
+            decision, question = await self._decide_one(uow, payment, item, now)
             if decision.payment is not None:
                 after[decision.payment.payment_id] = decision.payment
             judged.append(_with_verdict(item, decision, now, may_turn_up=self._may_turn_up(item)))
@@ -175,31 +175,23 @@ class ReceiveNotification:
         by_itself = gateway is not None and not gateway.traits.names_orders
         return bool(key.shard) or (by_itself and bool(item.notification.transaction_id))
 
-    async def _is_of(self, uow: UnitOfWork, payment: Payment, item: Kept) -> bool:
-        """Whether the transaction belongs to the payment its message names; where later ones may name the transaction
-        alone, it is bound now, before anything is decided.
-        """
-        key, transaction_id = item.notification.key, item.notification.transaction_id
-        if not key.shard or not transaction_id or payment.charge(transaction_id) is not None:
-            return True
-        if self.gateways[key.provider].traits.names_orders:
-            return True
-        return await uow.payments.bind(payment.payment_id, key.provider, key.account, transaction_id)
-
-    def _decide_one(
-        self, payment: Payment | None, item: Kept, now: datetime
+    async def _decide_one(
+        self, uow: UnitOfWork, payment: Payment | None, item: Kept, now: datetime
     ) -> tuple["_Decision", tuple[Command, ...]]:
         if payment is None:
-            return _Decision(None, Verdict.UNMATCHED, "no such payment"), ()
+            return _NOBODYS, ()
         gateway = self.gateways[item.notification.key.provider]
+        traits = gateway.traits
         try:
             hint = item.notification.says or gateway.observe(item.notification.body)
-            traits = gateway.traits
+        except Exception as error:  # noqa: BLE001 - see `_undecided`
+            return _undecided(payment, item, error), ()
+        if (not_its_own := await _not_its_own(uow, traits, payment, item, hint)) is not None:
+            return not_its_own, ()
+        try:
             made = decide_hint(payment, hint, confirm=traits.confirm, signed=traits.signed, now=now)
-        except Exception as error:
-            # A bug of ours must not take its neighbours, nor lose the message: it is kept for a person.
-            log.exception("notification %s could not be decided", item.notification.key.digest)
-            return _Decision(payment, Verdict.QUARANTINED, f"could not be decided: {error}"), ()
+        except Exception as error:  # noqa: BLE001 - see `_undecided`
+            return _undecided(payment, item, error), ()
         return _Decision.of(made), _question(payment, hint, made)
 
 
@@ -215,6 +207,46 @@ class _Decision:
     @classmethod
     def of(cls, made: HintDecision) -> "_Decision":
         return cls(made.payment, made.verdict, made.reason, made.ask or 0)
+
+
+_NOBODYS = _Decision(None, Verdict.UNMATCHED, "no such payment")
+
+
+def _undecided(payment: Payment, item: Kept, error: Exception) -> _Decision:
+    """A bug of ours must not take its neighbours, nor lose the message: it is kept for a person."""
+    log.error("notification %s could not be decided", item.notification.key.digest, exc_info=error)
+    return _Decision(payment, Verdict.QUARANTINED, f"could not be decided: {error}")
+
+
+async def _not_its_own(
+    uow: UnitOfWork, traits: GatewayTraits, payment: Payment, item: Kept, hint: Observation
+) -> _Decision | None:
+    """What becomes of a message about money that is not the payment's to count; None when it is to be decided.
+
+    Where later messages may name the transaction alone, it is bound now, before anything is decided; so is a booking.
+    """
+    key, transaction_id = item.notification.key, hint.transaction_id
+    if hint.booking is not None:
+        why = await _why_not_counted(uow, payment, item, hint, hint.booking)
+        return None if why is None else _Decision(None, Verdict.DUPLICATE, why)
+    if traits.names_orders or not key.shard or not transaction_id or payment.charge(transaction_id) is not None:
+        return None
+    is_its_own = await uow.payments.bind(payment.payment_id, key.provider, key.account, transaction_id)
+    return None if is_its_own else _NOBODYS
+
+
+async def _why_not_counted(
+    uow: UnitOfWork, payment: Payment, item: Kept, hint: Observation, booking: str
+) -> str | None:
+    """Why this booking counts no more, if it does not. What is said of a page that never was claims nothing."""
+    key = item.notification.key
+    if attempt_of(payment, hint) is None:
+        return None
+    if not await uow.payments.bind(payment.payment_id, key.provider, key.account, booking):
+        return "was counted for another order"
+    # The inbox knows a booking by its name; one that an earlier version stored under its page's has its charge only.
+    is_known = payment.charge(hint.transaction_id) is not None
+    return "was counted already" if item.fresh and is_known else None
 
 
 def _question(payment: Payment, hint: Observation, made: HintDecision) -> tuple[Command, ...]:
@@ -239,9 +271,13 @@ def _is_to_decide(item: Kept) -> bool:
 
 def _arrived(notification: Notification, known: Kept | None, times: int) -> Kept:
     """The notification as it is stored already, counted so many times more; or as it is new."""
-    if known is not None:
-        return evolve(known, times=known.times + times)
-    return Kept(notification=notification, verdict=Verdict.STALE, times=times, fresh=True)
+    if known is None:
+        return Kept(notification=notification, verdict=Verdict.STALE, times=times, fresh=True)
+    stored = known.notification
+    if known.verdict is Verdict.UNMATCHED:
+        # A booking is one message whatever page it is said of: after a slip in the reference, the last word counts.
+        stored = evolve(stored, says=notification.says)
+    return evolve(known, notification=stored, times=known.times + times)
 
 
 @attrs.frozen
