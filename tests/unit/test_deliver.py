@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import attrs
 import pytest
 
-from payments_core.errors import StorageUnavailable
+from payments_core.errors import StaleWrite, StorageUnavailable
 from payments_core.facts import Event
 from payments_core.limits import DELIVERY_SCHEDULE, FACTS_AT_ONCE_MAX, LEASE
 from payments_core.ports import Delivery, DueKind, Subscriber
@@ -28,6 +28,8 @@ class MemoryOutbox:
     try_at: dict[Row, datetime | None] = attrs.field(factory=dict)
     leases: list[timedelta] = attrs.field(factory=list)
     limits: list[int] = attrs.field(factory=list)
+    is_away: bool = False
+    """What was taken, or was not, cannot be written down."""
 
     def put(self, subscriber: str, *events: Event, at: datetime) -> None:
         for one in events:
@@ -46,11 +48,17 @@ class MemoryOutbox:
         return [self.waiting[row] for row in due]
 
     async def delivered(self, delivery: Delivery) -> None:
+        self._there()
         del self.waiting[_row(delivery)]
 
     async def failed(self, delivery: Delivery, *, try_at: datetime | None) -> None:
+        self._there()
         self.waiting[_row(delivery)] = attrs.evolve(delivery, tries=delivery.tries + 1)
         self.try_at[_row(delivery)] = try_at
+
+    def _there(self) -> None:
+        if self.is_away:
+            raise StorageUnavailable("the database is gone")
 
     async def revive(self, subscriber: str, *, now: datetime) -> int:
         dead = [row for row, at in self.try_at.items() if row[0] == subscriber and at is None]
@@ -68,7 +76,7 @@ class Crm:
 
     taken: list[tuple[str, int]] = attrs.field(factory=list)
     names: list[str] = attrs.field(factory=list)
-    trouble: Exception | None = None
+    trouble: BaseException | None = None
 
     async def __call__(self, event: Event, delivery_id: str) -> None:
         self.names.append(delivery_id)
@@ -196,17 +204,22 @@ async def test_every_fact_for_others_is_counted(post: Post) -> None:
     assert await post.deliver.once() == DeliveryReport(postponed=2)
 
 
-async def test_a_store_that_is_away_ends_the_delivery(post: Post) -> None:
-    """It is no subscriber's fault, so it costs none of his tries."""
+@pytest.mark.parametrize("trouble", [None, RuntimeError("down")])
+async def test_a_store_that_is_away_ends_the_delivery(post: Post, trouble: Exception | None) -> None:
+    """It is no subscriber's fault, so it costs none of his tries; whether he took the fact cannot be written down."""
     payment_id = post.holds(1)
-    post.crm.trouble = StorageUnavailable("the database is gone")
+    post.crm.trouble = trouble
+    post.outbox.is_away = True
     with pytest.raises(StorageUnavailable):
         await post.deliver.once()
+    post.outbox.is_away = False
     assert post.outbox.waiting["crm", payment_id, 1].tries == 0
+    assert post.outbox.try_at["crm", payment_id, 1] == post.clock.now() + LEASE, "it comes again after its lease"
 
 
 async def test_what_was_under_way_when_the_store_went_is_still_finished(post: Post) -> None:
-    post.crm.trouble = StorageUnavailable("the database is gone")
+    """The store is back by then."""
+    post.outbox.is_away = True
     post.holds(1)
     taken: list[str] = []
 
@@ -214,6 +227,7 @@ async def test_what_was_under_way_when_the_store_went_is_still_finished(post: Po
         for _ in range(3):
             await asyncio.sleep(0)
         taken.append(delivery_id)
+        post.outbox.is_away = False
 
     post.subscribers["slow"] = slow
     payment_id = post.holds(1, subscriber="slow")
@@ -221,6 +235,68 @@ async def test_what_was_under_way_when_the_store_went_is_still_finished(post: Po
         await post.deliver.once()
     assert taken == [f"{payment_id}-1"]
     assert ("slow", payment_id, 1) not in post.outbox.waiting
+    assert post.outbox.waiting["crm", payment_id, 1].tries == 0
+
+
+OWN_TROUBLE = [
+    asyncio.CancelledError("a task of his was cancelled"),
+    StorageUnavailable("his own database is away"),
+    StaleWrite("somebody was before him"),
+    BaseExceptionGroup("his tasks", [asyncio.CancelledError()]),
+]
+
+
+@pytest.mark.parametrize("trouble", OWN_TROUBLE, ids=lambda trouble: type(trouble).__name__)
+async def test_whatever_a_subscriber_raises_is_his_own_trouble(post: Post, trouble: BaseException) -> None:
+    """Also what would mean something else if it came from us: it counts, and keeps nothing from the others."""
+    payment_id = post.holds(1)
+    post.crm.trouble = trouble
+    warehouse = post.subscribers["warehouse"] = Crm()
+    post.holds(3, subscriber="warehouse")
+    assert await post.deliver.once() == DeliveryReport(done=3, postponed=1)
+    for pause in DELIVERY_SCHEDULE:
+        post.clock.move(pause)
+        await post.deliver.once()
+    row = ("crm", payment_id, 1)
+    assert (post.outbox.waiting[row].tries, post.outbox.try_at[row]) == (len(DELIVERY_SCHEDULE) + 1, None)
+    assert len(warehouse.taken) == 3
+
+
+async def test_a_subscriber_that_awaits_a_cancelled_task_is_not_taken_for_our_end(post: Post) -> None:
+    async def gave_up(event: Event, delivery_id: str) -> None:  # noqa: ARG001 - the port
+        task = asyncio.create_task(asyncio.Event().wait())
+        task.cancel()
+        await task
+
+    post.subscribers["crm"] = gave_up
+    post.holds(1)
+    assert await post.deliver.once() == DeliveryReport(postponed=1)
+
+
+def test_a_subscriber_may_end_the_process(post: Post) -> None:
+    payment_id = post.holds(1)
+    post.crm.trouble = SystemExit(3)
+    with pytest.raises(SystemExit):
+        asyncio.run(post.deliver.once())
+    assert post.outbox.waiting["crm", payment_id, 1].tries == 0
+
+
+async def test_a_delivery_that_is_cancelled_ends_and_counts_against_nobody(post: Post) -> None:
+    """The process is asked to end while a subscriber is at it."""
+    begun = asyncio.Event()
+
+    async def at_it(event: Event, delivery_id: str) -> None:  # noqa: ARG001 - the port
+        begun.set()
+        await asyncio.Event().wait()
+
+    post.subscribers["crm"] = at_it
+    payment_id = post.holds(1)
+    delivery = asyncio.create_task(post.deliver.once())
+    await begun.wait()
+    delivery.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivery
+    assert post.outbox.waiting["crm", payment_id, 1].tries == 0
 
 
 async def test_the_sweep_delivers_what_waits_and_counts_it(world: World, post: Post) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import attrs
 
-from payments_core.errors import StorageError
 from payments_core.limits import DELIVERY_SCHEDULE, DELIVERY_TIMEOUT, FACTS_AT_ONCE_MAX, LEASE
 from payments_core.ports import Clock, Delivery, Outbox, Subscriber
 
@@ -42,7 +41,7 @@ class DeliverFacts:
     async def once(self) -> DeliveryReport:
         """Every fact that is due was offered once, and those that became free behind it.
 
-        Errors: StorageError.
+        Errors: StorageError, of the outbox alone.
         """
         report = DeliveryReport()
         for _ in range(_ROUNDS_MAX):
@@ -62,19 +61,14 @@ class DeliverFacts:
             # Set up in the store and not here: another process may know it, so nothing is counted against it.
             report.postponed += 1
             return
-        try:
-            async with asyncio.timeout(DELIVERY_TIMEOUT.total_seconds()):
-                await subscriber(delivery.event, delivery.delivery_id)
-        except StorageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - see below
-            # Whatever a subscriber raises is his trouble; the fact stays, and the next subscriber gets his.
-            await self._later(delivery, report, error)
-        else:
-            await self.outbox.delivered(delivery)
-            report.done += 1
+        trouble = await _trouble_of(subscriber, delivery)
+        if trouble is not None:
+            await self._later(delivery, report, trouble)
+            return
+        await self.outbox.delivered(delivery)
+        report.done += 1
 
-    async def _later(self, delivery: Delivery, report: DeliveryReport, error: Exception) -> None:
+    async def _later(self, delivery: Delivery, report: DeliveryReport, trouble: BaseException) -> None:
         is_last = delivery.tries >= len(DELIVERY_SCHEDULE)
         try_at = None if is_last else self.clock.now() + DELIVERY_SCHEDULE[delivery.tries]
         await self.outbox.failed(delivery, try_at=try_at)
@@ -85,6 +79,30 @@ class DeliverFacts:
             delivery.delivery_id,
             delivery.subscriber,
             delivery.tries + 1,
-            type(error).__name__,
+            type(trouble).__name__,
             ": a dead letter" if is_last else "",
         )
+
+
+async def _trouble_of(subscriber: Subscriber, delivery: Delivery) -> BaseException | None:
+    """What kept the subscriber from taking the fact, None when he has it.
+
+    Whatever he raises is his: a StorageError is of his own database, a CancelledError of a task of his, unless it is
+    this task that is being cancelled.
+    Errors: CancelledError then; and what ends the whole process.
+    """
+    try:
+        async with asyncio.timeout(DELIVERY_TIMEOUT.total_seconds()):
+            await subscriber(delivery.event, delivery.delivery_id)
+    except (GeneratorExit, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            raise
+        return error
+    return None
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
