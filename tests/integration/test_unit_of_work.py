@@ -1,10 +1,16 @@
 """The stores keep their contracts: in memory, on SQLite, on PostgreSQL."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
+import attrs
 import pytest
 
+from payments_core import Order
+from payments_core.errors import StorageError
+from payments_core.ports import ShopStore
 from payments_core.testing.order_registries import OrderRegistryContract
+from payments_core.testing.samples import order
 from payments_core.testing.stores import StoreContract
 from payments_core_memory import MemoryStore
 from payments_core_sqlalchemy import SqlStore
@@ -45,3 +51,59 @@ class opened:  # noqa: N801 - read as a verb
 
     async def __aexit__(self, *_: object) -> None:
         await self._store.close()
+
+
+# ── what is over ──────────────────────────────────────────────────────────────────────────────────────────────────────
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def store(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> AsyncIterator[ShopStore]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    async with opened(new_database(request.param)) as made:
+        yield made
+
+
+def sale(name: str) -> Order:
+    """An order that takes nothing from stock."""
+    made = order(name)
+    return attrs.evolve(made, items=tuple(attrs.evolve(item, track_stock=False) for item in made.items))
+
+
+async def names(store: ShopStore) -> set[str]:
+    async with store.reading() as uow:
+        return {name for name in ("mine", "stray", "read") if await uow.orders.get(name)}
+
+
+async def test_a_unit_of_work_that_is_over_writes_nothing_for_somebody_else(store: ShopStore) -> None:
+    """The connection is theirs by now: what was written on it would be committed, or undone, with their work."""
+    async with store.transaction() as over:
+        await over.commit()
+    with contextlib.suppress(KeyError):
+        async with store.transaction() as uow:
+            await uow.orders.place(sale("mine"))
+            with contextlib.suppress(RuntimeError):
+                await over.orders.place(sale("stray"))
+            with pytest.raises(RuntimeError, match="over"):
+                await over.commit()
+            raise KeyError("undone")
+    assert await names(store) == set()
+
+
+async def test_what_is_written_after_the_commit_is_not_stored(store: ShopStore) -> None:
+    async with store.transaction() as uow:
+        await uow.orders.place(sale("mine"))
+        await uow.commit()
+        with contextlib.suppress(RuntimeError):
+            await uow.orders.place(sale("stray"))
+    assert await names(store) == {"mine"}
+
+
+async def test_a_unit_of_work_that_reads_stores_nothing(store: ShopStore) -> None:
+    async def write() -> None:
+        async with store.reading() as uow:
+            await uow.orders.place(sale("read"))
+            await uow.commit()
+
+    with pytest.raises((RuntimeError, StorageError)):
+        await write()
+    assert await names(store) == set()

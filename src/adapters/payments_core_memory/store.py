@@ -131,10 +131,14 @@ class _Unit:
     payments: _Payments
     inbox: _Inbox
     orders: MemoryOrders
-    committed: bool = False
+    writes: bool = True
+    committed: tuple[_Payments, _Inbox, MemoryOrders] | None = None
 
     async def commit(self) -> None:
-        self.committed = True
+        if not self.writes:
+            raise RuntimeError("this unit of work reads, or is over: nothing of it can be stored")
+        self.writes = False
+        self.committed = self.payments.copy(), self.inbox.copy(), self.orders.copy()  # what it writes later is nobody's
 
     async def claim_due(self, kind: DueKind, *, now: datetime, until: datetime, limit: int) -> list[Due]:
         found = sorted(self._due(kind), key=lambda pair: pair[0])
@@ -199,14 +203,17 @@ class MemoryStore:
         """A unit of work that writes; one at a time, and all or nothing."""
         async with self._writer:
             unit = _Unit(self.payments.copy(), self.inbox.copy(), self.orders.copy())
-            yield unit
-            if unit.committed:
-                self.payments, self.inbox, self.orders = unit.payments, unit.inbox, unit.orders
+            try:
+                yield unit
+            finally:
+                unit.writes = False
+            if unit.committed is not None:
+                self.payments, self.inbox, self.orders = unit.committed
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[_Unit]:
         """A unit of work that only reads."""
-        yield _Unit(self.payments.copy(), self.inbox.copy(), self.orders.copy())
+        yield _Unit(self.payments.copy(), self.inbox.copy(), self.orders.copy(), writes=False)
 
     async def find(self, order_id: str) -> OrderPayment | None:
         """The payment of this order, or None when there is no such order."""

@@ -23,15 +23,30 @@ Written = tuple[Write, Sequence[Mapping[str, Any]]]
 
 
 class Session:
-    """A connection on which statements run; `begin` and `commit` are said by whoever has it."""
+    """A connection on which statements run; `begin` and `commit` are said by whoever has it.
+
+    Errors, all statements: RuntimeError once it was committed or given back: the connection may be somebody else's.
+    """
 
     def __init__(self, connection: AsyncConnection, driver: Any) -> None:
         self.connection = connection
         self.dialect = connection.dialect
         self.is_sqlite = connection.dialect.name == "sqlite"
         self._driver = driver
-        self._is_open = False
+        self._is_open = self._is_over = False
         self._later: list[Written] = []
+
+    def anew(self) -> "Session":
+        """The same connection for somebody else."""
+        return Session(self.connection, self._driver)
+
+    def end(self) -> None:
+        """Nothing more is said by whoever had it."""
+        self._is_over = True
+
+    def _must_not_be_over(self) -> None:
+        if self._is_over:
+            raise RuntimeError("this unit of work is over: nothing can be asked of it, or written, any more")
 
     async def begin(self, how: str) -> None:
         """A transaction has begun in these words."""
@@ -47,6 +62,7 @@ class Session:
         await self.flush()
         said = await self._driver.execute("COMMIT")
         self._is_open = False
+        self.end()
         if said == "ROLLBACK":
             raise StorageUnavailable("the transaction had failed before its commit")
 
@@ -99,6 +115,7 @@ class Session:
 
         On PostgreSQL all of them are one statement, so one round trip; it sees each table as it was before.
         """
+        self._must_not_be_over()
         later, self._later = self._later, []
         parts = [(write, rows) for write, rows in (*later, *written) if rows]
         counts = await (self._one_by_one(parts) if self.is_sqlite else self._together(parts)) if parts else []
@@ -111,16 +128,19 @@ class Session:
         For rows this transaction has locked already: when they are written changes nothing then, and a round trip less
         is a batch that commits sooner.
         """
+        self._must_not_be_over()
         if rows:
             self._later.append((write, rows))
 
     async def flush(self) -> None:
         """What was to be written later is written."""
+        self._must_not_be_over()
         if self._later:
             await self.write()
 
     async def write_returning(self, write: Write, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         """These rows of one table, and what its RETURNING gives; what was to be written later goes along."""
+        self._must_not_be_over()
         later, self._later = self._later, []
         if self.is_sqlite:
             await self._one_by_one(later)
@@ -175,6 +195,7 @@ class Sessions:
             try:
                 yield session
             finally:
+                session.end()
                 if session.is_usable:
                     self._free.append(session)
                 else:
@@ -198,7 +219,7 @@ class Sessions:
         while self._free:
             session = self._free.pop()
             if session.is_usable:
-                return session
+                return session.anew()
             await session.discard()
         return None
 

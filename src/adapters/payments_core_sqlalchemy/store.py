@@ -57,6 +57,7 @@ Left alone it plans for the tables as they are when it is first asked. In a youn
 their indexes, from end to end and to join the results, and it keeps to that while they grow, until somebody renews
 their statistics.
 """
+_ONE_PICTURE = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _AS_USUAL = "; ".join(f"SET LOCAL {name} = {'on' if told == 'off' else 'auto'}" for name, told in _LOOKS_UP.items())
 """Lists, counts and checks are another matter: they may well be answered by reading a table."""
 _FOUND_AT_ONCE = 16
@@ -122,7 +123,7 @@ class SqlStore:
         Errors: StorageUnavailable.
         """
         async with database_errors(), self._reading.take() as session:
-            one_picture = f"BEGIN ISOLATION LEVEL REPEATABLE READ; {_AS_USUAL}"
+            one_picture = f"{_ONE_PICTURE}; {_AS_USUAL}"
             await session.begin("BEGIN" if self.is_sqlite else one_picture)
             yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
 
@@ -141,7 +142,7 @@ class SqlStore:
         sessions = Sessions(_ours_to_begin(self._patient), 1, _wait_s(self.url))
         try:
             async with database_errors(), sessions.take() as session:
-                await session.begin("BEGIN ISOLATION LEVEL REPEATABLE READ")
+                await session.begin(_ONE_PICTURE)
                 yield SqlUnitOfWork(session, self.history_keys, subscribers=self._subscribers)
         finally:
             await sessions.close()
@@ -244,6 +245,8 @@ def _sqlite(url: str | URL, *, writes: bool) -> AsyncEngine:
         cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        if not writes:
+            cursor.execute("PRAGMA query_only=ON")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

@@ -195,14 +195,14 @@ class StoreContract:
         hints = [notification(n, shard, "tx" if n < 3 else "other") for n in (1, 2, 3)]
         waiting = [arrived(hint, Verdict.WAITING, asked=4, tries=1, check_at=LATER, reason="asked") for hint in hints]
         await self.put(store, waiting)
-        async with store.reading() as uow:
+        async with store.transaction() as uow:
             found = [k for k in await uow.inbox.waiting([shard], ["tx"]) if k.notification.transaction_id == "tx"]
             assert [(k.notification.body, k.asked, k.tries, k.check_at) for k in found] == [
                 (hints[0].body, 4, 1, LATER),
                 (hints[1].body, 4, 1, LATER),
             ]
         await self.put(store, [attrs.evolve(waiting[0], fresh=False, verdict=Verdict.APPLIED, check_at=None)])
-        async with store.reading() as uow:
+        async with store.transaction() as uow:
             left = await uow.inbox.waiting([shard], ["tx"])
             assert {k.notification.body for k in left} == {h.body for h in hints[1:]}
             assert await uow.inbox.waiting([payment(2).payment_id], ["other"]) == []
