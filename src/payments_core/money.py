@@ -56,15 +56,25 @@ class Currency:
 
 @attrs.frozen(order=False)
 class Money:
-    """An amount in one currency; amounts of different currencies neither add nor compare."""
+    """An amount in one currency; amounts of different currencies neither add nor compare.
+
+    Errors: AmountNotRepresentable when it is no whole number of minor units, or beyond what is stored.
+    """
 
     amount_minor: int = attrs.field()
-    currency: Currency
+    currency: Currency = attrs.field()
 
     @amount_minor.validator
-    def _is_bounded(self, _attribute: object, value: int) -> None:
+    def _is_whole_and_bounded(self, _attribute: object, value: int) -> None:
+        if type(value) is not int:
+            raise AmountNotRepresentable(f"{value!r} is no whole number of minor units; `Money.parse` reads amounts")
         if abs(value) > AMOUNT_MINOR_MAX:
             raise AmountNotRepresentable(f"{value} minor units is beyond what we store ({AMOUNT_MINOR_MAX})")
+
+    @currency.validator
+    def _is_a_currency(self, _attribute: object, value: Currency) -> None:
+        if not isinstance(value, Currency):
+            raise TypeError(f"{value!r} is no Currency; `Money.of(1250, 'USD')` takes its code")
 
     @classmethod
     def of(cls, amount_minor: int, code: str) -> "Money":

@@ -89,7 +89,9 @@ class StockLevel:
 class Order:
     """What the shop sells, frozen once its first payment page is opened.
 
-    Errors: InvalidInput when there is no line, or the total is not above zero.
+    Units: times with their time zone.
+    Errors: InvalidInput when there is no line, a line of no unit, an amount below zero, a time without its zone, or a
+    total that is not above zero.
     """
 
     order_id: str
@@ -109,6 +111,12 @@ class Order:
     def __attrs_post_init__(self) -> None:
         if not 1 <= len(self.items) <= ORDER_ITEMS_MAX:
             raise InvalidInput(f"an order has 1 to {ORDER_ITEMS_MAX} items", code="invalid_order")
+        if any(type(item.quantity) is not int or item.quantity < 1 for item in self.items):
+            raise InvalidInput("a line of an order has one unit or more", code="invalid_order")
+        if any(amount.amount_minor < 0 for amount in self.amounts[1:]):
+            raise InvalidInput("no price, discount or cost is below zero", code="invalid_order")
+        if self.reserved_at.tzinfo is None or self.expires_at.tzinfo is None:
+            raise InvalidInput("the times of an order have a time zone", code="invalid_order")
         if self.total.amount_minor <= 0:
             raise InvalidInput(f"the total is {self.total}; it must be above zero", code="invalid_order")
 

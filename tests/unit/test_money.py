@@ -102,3 +102,16 @@ def test_sums_are_exact(amounts: list[int], currency: Currency) -> None:
         total += Money(amount, currency)
     assert total.amount_minor == sum(amounts)
     assert (total - total).amount_minor == 0
+
+
+@pytest.mark.parametrize("amount", [12.5, 100.0, float("nan"), True, "100", None])
+def test_no_float_and_nothing_else_but_a_whole_number_becomes_an_amount(amount: object) -> None:
+    with pytest.raises(AmountNotRepresentable, match="no whole number of minor units"):
+        Money.of(amount, "IDR")  # type: ignore[arg-type]
+    with pytest.raises(AmountNotRepresentable):
+        Money.of(101, "IDR") * 0.5  # type: ignore[operator]
+
+
+def test_an_amount_without_a_currency_says_how_one_is_made() -> None:
+    with pytest.raises(TypeError, match=r"Money\.of"):
+        Money(100, "IDR")  # type: ignore[arg-type]

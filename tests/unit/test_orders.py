@@ -83,3 +83,32 @@ def test_another_currency_is_another_sale() -> None:
 def test_what_happened_to_an_order_does_not_make_it_another() -> None:
     paid = attrs.evolve(order(item()), status=OrderStatus.PAID, payment_id="pay", reserved_at=LATER, expires_at=LATER)
     assert paid.sells_the_same_as(order(item()))
+
+
+@pytest.mark.parametrize("quantity", [0, -3, 1.5, True])
+def test_a_line_has_one_unit_or_more(quantity: int) -> None:
+    """One below would put units into stock."""
+    with pytest.raises(InvalidInput) as caught:
+        order(item(quantity=2), attrs.evolve(item("pen"), quantity=quantity))
+    assert caught.value.code == "invalid_order"
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        {"discount": rupiah(-1)},
+        {"shipping": attrs.evolve(SENT, cost=rupiah(-1))},
+        {"items": (item(), item("pen", -1))},
+    ],
+)
+def test_no_amount_of_an_order_is_below_zero(below: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        attrs.evolve(order(item()), **below)
+    assert caught.value.code == "invalid_order"
+
+
+@pytest.mark.parametrize("name", ["reserved_at", "expires_at"])
+def test_the_times_of_an_order_have_a_time_zone(name: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        order(item(), **{name: LATER.replace(tzinfo=None)})
+    assert caught.value.code == "invalid_order"
