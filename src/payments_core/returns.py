@@ -80,14 +80,12 @@ def plan_refund(
 ) -> tuple[Payment, Refund]:
     """The payment with one more refund requested, and that refund; of the keeping charge unless another is named.
 
-    `amount` None is all that is left. The same `asked_as` again finds the refund it made before, unless that was
-    refused: an error uses no request up.
+    `amount` None is all that is left. The same `asked_as` again finds the refund it made before, also a refused one.
     Errors: Conflict `not_paid`, `nothing_left`, `exceeds_refundable`, `not_settled_yet`, `return_by_hand`,
     `too_many_refunds`; InvalidInput when the amount is not above zero, or of another currency, and
     `idempotency_key_reused` when `asked_as` made a refund of another amount.
     """
-    made = (r for r in payment.refunds if asked_as is not None and r.asked_as == asked_as)
-    known = next((refund for refund in made if refund.state is not RefundState.REFUSED), None)
+    known = next((r for r in payment.refunds if asked_as is not None and r.asked_as == asked_as), None)
     if known is not None:
         if amount is not None and amount != known.amount:
             raise InvalidInput("this key was used for another request", code="idempotency_key_reused")

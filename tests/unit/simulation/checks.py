@@ -151,7 +151,7 @@ class Checks:
         return any({Signal.CAPTURED, Signal.SETTLED} & set(t.words) for t in tries)
 
     def _check_refunds(self, before: Payment | None, after: Payment) -> None:
-        """We never ask for more than is left, and a request makes one refund, but for those that were refused."""
+        """We never ask for more than is left, and a request makes one refund."""
         known = {refund.key for refund in before.refunds} if before else set()
         asked = [r for r in after.refunds if r.key not in known and r.state is RefundState.REQUESTED]
         if asked:
@@ -160,8 +160,7 @@ class Checks:
                 wanted = sum(r.amount.amount_minor for r in asked if r.transaction_id == charge.transaction_id)
                 left = refundable(without, charge).amount_minor
                 self._must(wanted <= left, f"{wanted} is asked back of {left} left of {charge.transaction_id}")
-        stand = (refund for refund in after.refunds if refund.state is not RefundState.REFUSED)
-        named = Counter(refund.asked_as for refund in stand if refund.asked_as)
+        named = Counter(refund.asked_as for refund in after.refunds if refund.asked_as)
         self._must(max(named.values(), default=1) == 1, f"one request, two refunds: {named}")
 
     # ── at every change of the gateway ────────────────────────────────────────────────────────────────────────────
