@@ -7,6 +7,7 @@
     ├── Conflict                 the state forbids it; `code` says which state
     ├── Busy                     somebody is at it this moment; ask again shortly
     ├── GatewayError
+    │   ├── GatewayNotConfigured nobody can be asked: this gateway has no keys here
     │   ├── GatewayRefused       a definitive no: the same request will be refused again
     │   ├── GatewayUnavailable   an error instead of an answer: what happened is unknown
     │   └── GatewayTimeout       no answer in time: what happened is unknown
@@ -28,6 +29,7 @@ __all__ = [
     "Busy",
     "Conflict",
     "GatewayError",
+    "GatewayNotConfigured",
     "GatewayRefused",
     "GatewayTimeout",
     "GatewayUnavailable",
@@ -101,6 +103,12 @@ class GatewayError(PaymentsError):
     """A gateway did not do what was asked, or did not say so."""
 
     code = "gateway_error"
+
+
+class GatewayNotConfigured(GatewayError):
+    """Nobody can be asked: this gateway has no keys here, also where it has payments from when it had."""
+
+    code = "gateway_not_configured"
 
 
 class GatewayRefused(GatewayError):

@@ -12,6 +12,7 @@ from payments_core.ports import Clock, Errands, Gateway, Ids, Outbox, ShopStore,
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.close import ClosePages
 from payments_core.use_cases.deliver import DeliverFacts
+from payments_core.use_cases.gateways import Gateways
 from payments_core.use_cases.operate import CancelOrder
 from payments_core.use_cases.operate_payment import OperatePayment
 from payments_core.use_cases.payment_status import ReadStatus
@@ -86,12 +87,13 @@ class PaymentService:
         """
         policy = policy or Policy()
         desk = Desk(store, clock, errands, policy.late_payment)
-        ask = AskGateway(desk, gateways)
-        closing = ClosePages(desk, gateways, ask)
-        start = StartPayment(desk, gateways, ids, policy, closing)
-        receive = ReceiveNotification(store, gateways, clock, errands, policy.late_payment)
-        returning = ReturnMoney(desk, gateways, ask)
-        operate = OperatePayment(desk, gateways, policy, ask, closing, returning)
+        known = Gateways(gateways)
+        ask = AskGateway(desk, known)
+        closing = ClosePages(desk, known, ask)
+        start = StartPayment(desk, known, ids, policy, closing)
+        receive = ReceiveNotification(store, known, clock, errands, policy.late_payment)
+        returning = ReturnMoney(desk, known, ask)
+        operate = OperatePayment(desk, known, policy, ask, closing, returning)
         refresh = Refresh(desk, ask, turns or LocalTurns())
         deliver = None if outbox is None else DeliverFacts(outbox, {} if subscribers is None else subscribers, clock)
         sweep = Sweep(desk, shop, policy, receive, start, ask, closing, operate, returning, deliver)

@@ -17,7 +17,12 @@ from harness.sql_shop import SqlShop
 from payments_core import Money, Signal
 from payments_core.errors import Conflict, StaleWrite, StorageError
 from payments_core.payment import RefundState
+from payments_core.system import SystemClock
 from payments_core.testing.samples import IDR
+from payments_core_app.budget import CallBudget
+from payments_core_app.limited import LimitedGateway
+from payments_core_app.shares import GatewayCare
+from payments_core_memory import MemoryGateway
 from payments_core_sqlalchemy import SqlStore
 from payments_core_sqlalchemy.migrate import migrate_async
 from payments_core_sqlalchemy.shares import Allowance, SqlShares
@@ -428,3 +433,34 @@ async def test_processes_share_what_a_gateway_may_be_asked(postgres_url: str) ->
         assert sum(await asyncio.gather(*(Member(shares, str(n)).renew() for n in range(6)))) <= 8
     finally:
         await store.close()
+
+
+class Broken:
+    """Shares whose first renewal is a fault of ours, and whose second is not."""
+
+    def __init__(self) -> None:
+        self.renewed = 0
+        self.once_more = asyncio.Event()
+
+    async def renew(self, *_: object, **__: object) -> Allowance:
+        self.renewed += 1
+        if self.renewed == 2:
+            raise AttributeError("a bug")
+        if self.renewed > 2:
+            self.once_more.set()
+        return Allowance(8, 8)
+
+    async def give_back(self, *_: object) -> None:
+        return None
+
+
+async def test_no_fault_of_ours_ends_the_renewing_of_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a share no gateway is asked any more, until somebody restarts the process."""
+    monkeypatch.setattr("payments_core_app.shares._RENEW_EVERY_S", 0.0)
+    gateway = LimitedGateway(MemoryGateway(), CallBudget())
+    shares = Broken()
+    care = GatewayCare({"memory": gateway}, {"memory": Allowance(8, 8)}, shares, None, SystemClock())  # type: ignore[arg-type]
+    await care.begin()
+    async with asyncio.timeout(30):
+        await shares.once_more.wait()
+    await care.end()

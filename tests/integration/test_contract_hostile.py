@@ -67,6 +67,11 @@ def test_json_of_ten_thousand_levels_is_refused(product: Product, kind: str) -> 
         assert call(product, method, path, as_, DEEP[kind]) == 400
 
 
+def test_json_whose_text_is_no_utf_8_is_refused(product: Product) -> None:
+    for method, path in (("PUT", f"/api/orders/o-{secrets.token_hex(4)}"), ("PUT", "/api/stock/book")):
+        assert call(product, method, path, product.shop, b'{"customer": "\xff"}') == 400
+
+
 @pytest.mark.parametrize("literal", ["1e309", "-1e309", "NaN", "Infinity", "9" * 4400, "1" + "0" * 400])
 def test_numbers_beyond_reason_are_refused(product: Product, literal: str) -> None:
     body = json.dumps(order_body(discount="@")).replace('"@"', literal).encode()

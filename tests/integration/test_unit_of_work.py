@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from payments_core import Order
-from payments_core.errors import StorageError
+from payments_core.errors import StorageError, StorageUnavailable
 from payments_core.ports import ShopStore
 from payments_core.testing.order_registries import OrderRegistryContract
 from payments_core.testing.samples import order
@@ -107,3 +107,26 @@ async def test_a_unit_of_work_that_reads_stores_nothing(store: ShopStore) -> Non
     with pytest.raises((RuntimeError, StorageError)):
         await write()
     assert await names(store) == set()
+
+
+@pytest.mark.postgres
+async def test_a_connection_that_is_cut_in_a_transaction_is_a_database_that_is_away(
+    new_database: Callable[[str], str],
+) -> None:
+    """And is not used again: a server that stood still for longer than a statement may take cannot even be told to
+    cancel it, so the driver cuts the connection."""
+
+    async def cut() -> None:
+        async with store.transaction() as uow:
+            driver = (await uow.connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            driver.terminate()
+            await uow.orders.get("o-1")
+
+    async with opened(new_database("postgres")) as store:
+        with pytest.raises(StorageUnavailable):
+            await cut()
+        async with store.transaction() as uow:
+            await uow.orders.place(sale("mine"))
+            await uow.commit()
+        assert await names(store) == {"mine"}

@@ -13,10 +13,10 @@ from payments_core import GatewayTraits, PageWish, Policy, Signal
 from payments_core.errors import (
     Busy,
     Conflict,
+    GatewayNotConfigured,
     GatewayRefused,
     GatewayTimeout,
     GatewayUnavailable,
-    InvalidInput,
     NotFound,
     StaleWrite,
 )
@@ -74,7 +74,7 @@ async def test_a_shop_may_click_for_its_customer(world: World) -> None:
 
 async def test_a_gateway_without_keys_is_said_so(world: World) -> None:
     world.order()
-    with pytest.raises(InvalidInput) as refused:
+    with pytest.raises(GatewayNotConfigured) as refused:
         await world.click(wish=PageWish(provider="elsewhere"))
     assert refused.value.code == "gateway_not_configured"
 

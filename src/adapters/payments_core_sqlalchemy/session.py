@@ -70,7 +70,13 @@ class Session:
         """Nothing of it happened, or it was over already."""
         with suppress(Exception):  # whatever it is, the connection says below whether it can be used again
             await self._driver.execute("ROLLBACK")
-        self._is_open = self._driver.in_transaction if self.is_sqlite else self._driver.is_in_transaction()
+        self._is_open = self._is_in_transaction()
+
+    def _is_in_transaction(self) -> bool:
+        if self.is_sqlite:
+            return bool(self._driver.in_transaction)
+        # A connection that was cut, or whose server did not even hear that it was to cancel, cannot be asked.
+        return not self._driver.is_closed() and bool(self._driver.is_in_transaction())
 
     @property
     def is_usable(self) -> bool:

@@ -43,6 +43,7 @@ class GatewayCare:
         self._holder = secrets.token_hex(16)
         self._keeping: asyncio.Task[None] | None = None
         self._waking: set[asyncio.Task[None]] = set()
+        self._without: set[str] = set()
 
     async def begin(self) -> None:
         """Calls may be made; a first share is there when the database is."""
@@ -70,7 +71,12 @@ class GatewayCare:
 
     async def _keep(self, shares: SqlShares) -> None:
         while True:
-            whole = await self._renew_all(shares)
+            try:
+                whole = await self._renew_all(shares)
+            except Exception:
+                # Whatever it is: a process that stopped renewing would ask no gateway any more, until it is restarted.
+                log.exception("gateway.share_not_renewed")
+                whole = False
             await asyncio.sleep(_RENEW_EVERY_S if whole else _SOONER_S)
 
     async def _renew_all(self, shares: SqlShares) -> bool:
@@ -90,8 +96,11 @@ class GatewayCare:
                 lease_s=lease_s,
             )
         except StorageError as error:
-            log.warning("gateway.share_not_renewed", provider=gateway.name, why=error.code)
+            if gateway.name not in self._without:  # said once, and not four times a second
+                log.warning("gateway.share_not_renewed", provider=gateway.name, why=error.code)
+            self._without.add(gateway.name)
             return False
+        self._without.discard(gateway.name)
         budget.resize(share.in_flight, share.per_second, until=asked_at + _LEASE_S)
         return share.in_flight > 0 and share.per_second > 0
 

@@ -19,7 +19,6 @@ from payments_core.errors import (
     Conflict,
     GatewayError,
     GatewayRefused,
-    InvalidInput,
     NotFound,
     StaleWrite,
 )
@@ -103,8 +102,8 @@ class StartPayment:
         """The page of this order; `customer_id` is None when the shop itself asks.
 
         Equal clicks in one process share one run, and a caller that goes away cancels nothing.
-        Errors: NotFound (also for another customer's order), Conflict by the row of the status table, InvalidInput
-        `gateway_not_configured`, AmountNotRepresentable, GatewayRefused, GatewayUnavailable, GatewayTimeout,
+        Errors: NotFound (also for another customer's order), Conflict by the row of the status table,
+        AmountNotRepresentable, GatewayNotConfigured, GatewayRefused, GatewayUnavailable, GatewayTimeout,
         Busy `opening`.
         """
         key = (order_id, customer_id, wish)
@@ -122,7 +121,7 @@ class StartPayment:
             done.exception()  # every caller may be gone; then nobody else looks at it
 
     async def _pay(self, click: _Click) -> Paying:
-        patience = self._gateway(click.wish.provider).traits.timeout + OPENING_GRACE
+        patience = self.gateways[click.wish.provider].traits.timeout + OPENING_GRACE
         give_up_at, pause, races = self.desk.clock.now() + patience, _WAIT_FIRST_S, 0
         while True:
             try:
@@ -158,7 +157,7 @@ class StartPayment:
             page = before.attempt(number) if before else None
             if before is None or page is None or not self._is_abandoned(page):
                 return None
-            leased = take_lease(before, page, self._gateway(page.provider).traits, now)
+            leased = take_lease(before, page, self.gateways[page.provider].traits, now)
             payment = await self.desk.put_back(uow, Decided(before, leased.payment), actor="sweep")
         if self._is_too_late(leased.attempt):
             return payment
@@ -185,7 +184,7 @@ class StartPayment:
 
     def _is_too_late(self, leased: Attempt) -> bool:
         """Storing the lease took most of it: the end of it is waited for, like that of anybody else's."""
-        return may_outlast_lease(leased, self._gateway(leased.provider).traits, self.desk.clock.now())
+        return may_outlast_lease(leased, self.gateways[leased.provider].traits, self.desk.clock.now())
 
     async def _plan_first(self, click: _Click) -> PayPlan:
         """The first page of an order; clicks that come together are saved together."""
@@ -229,20 +228,20 @@ class StartPayment:
         if lost_its_stock(payment):
             payment = reserved_anew(payment, now)
         page = payment.payable_attempt
-        gateway = self._gateway(page.provider if page else wish.provider)
+        gateway = self.gateways[page.provider if page else wish.provider]
         return plan_pay(payment, wish, gateway.traits, self.policy, now)
 
     def _with_request(self, plan: NewPage, order: Order) -> NewPage:
         """The plan with the exact request in its attempt: whoever sends it again sends the same."""
         attempt = plan.attempt
-        attempt = evolve(attempt, request=self._gateway(attempt.provider).page_request(order, attempt))
+        attempt = evolve(attempt, request=self.gateways[attempt.provider].page_request(order, attempt))
         return evolve(plan, payment=plan.payment.with_attempt(attempt), attempt=attempt)
 
     # ── the call, and transaction 2: the answer ───────────────────────────────────────────────────────────────────
     async def _send(self, payment: Payment, attempt: Attempt) -> Paying:
         number, payment_id, actor = attempt.number, payment.payment_id, f"gateway:{attempt.provider}"
         try:
-            reply = await self._gateway(attempt.provider).open_page(attempt)
+            reply = await self.gateways[attempt.provider].open_page(attempt)
         except GatewayError:
             unanswered = partial(page_unanswered, sent=attempt, now=self.desk.clock.now())
             await self.desk.change(payment_id, unanswered, actor=actor)
@@ -255,7 +254,7 @@ class StartPayment:
 
     def _after_reply(self, sent: Attempt, reply: PageReply, payment: Payment) -> Payment:
         number, now = sent.number, self.desk.clock.now()
-        traits = self._gateway(sent.provider).traits
+        traits = self.gateways[sent.provider].traits
         match reply:
             case PageOpened(token, url) if is_overtaken(payment, sent) and traits.replaces_pages:
                 return page_opened_late(payment, number, token, url, self.policy, now)
@@ -278,9 +277,3 @@ class StartPayment:
                 retryable=True,
                 extra={"payment_url": attempt.url or ""},
             )
-
-    def _gateway(self, provider: str) -> Gateway:
-        gateway = self.gateways.get(provider)
-        if gateway is None:
-            raise InvalidInput(f"no gateway {provider!r} is set up", code="gateway_not_configured")
-        return gateway

@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from payments_core.errors import (
     Busy,
     Conflict,
+    GatewayNotConfigured,
     GatewayRefused,
     GatewayTimeout,
     GatewayUnavailable,
@@ -37,6 +38,7 @@ STATUS: tuple[tuple[type[PaymentsError], int], ...] = (
     (Conflict, 409),
     (Busy, 503),
     (KeysUnavailable, 503),
+    (GatewayNotConfigured, 422),
     (GatewayRefused, 422),
     (GatewayTimeout, 504),
     (GatewayUnavailable, 502),

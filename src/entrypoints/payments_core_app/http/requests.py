@@ -40,7 +40,7 @@ class Call(Request[Any, Any, Any]):
         body = await self.body()
         try:
             return _PLAIN_JSON.decode(body or b"null")
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"the body is not JSON: {error}", code="invalid_request") from error
         except RecursionError as error:
             raise InvalidInput("the body is nested too deep", code="invalid_request") from error
