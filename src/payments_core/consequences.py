@@ -31,16 +31,19 @@ __all__ = [
     "begin_closing",
     "close_cases",
     "follow",
+    "is_sent_by_hand",
     "late_charge",
     "lost_its_stock",
     "open_case",
     "reopen",
     "reserved_anew",
     "review_late",
+    "under_way_minor",
 ]
 
 STOCK_RELEASED = {"stock": "released"}
 """Stands in the evidence of a reversal whose dismissal gave the stock back."""
+_UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
 _GIVES_UP = {CloseReason.EXPIRED: ClosedAs.EXPIRED, CloseReason.CANCELLED: ClosedAs.CANCELLED}
 
 
@@ -120,7 +123,8 @@ def late_charge(payment: Payment) -> Charge | None:
     if payment.closed is None or payment.closed.kind is not ClosedAs.EXPIRED or payment.paid_by is not None:
         return None
     reviewed = {case.transaction_id for case in payment.cases if case.kind is CaseKind.LATE_PAYMENT}
-    return next((c for c in _paying(payment) if c.left_minor > 0 and c.transaction_id not in reviewed), None)
+    staying = (c for c in _paying(payment) if c.left_minor > 0 and not _is_leaving(payment, c))
+    return next((charge for charge in staying if charge.transaction_id not in reviewed), None)
 
 
 def lost_its_stock(payment: Payment) -> bool:
@@ -166,8 +170,7 @@ def _is_known_now(payment: Payment, case: Case) -> bool:
     if page is not None:
         return not page.is_payable
     charge = payment.charge(case.transaction_id or "")
-    under_way = {RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN}
-    waits = any(r.state in under_way and r.transaction_id == case.transaction_id for r in payment.refunds)
+    waits = any(r.state in _UNDER_WAY and r.transaction_id == case.transaction_id for r in payment.refunds)
     return charge is not None and charge.asked_by is None and not waits
 
 
@@ -183,7 +186,7 @@ def _let_go_of_reversed(payment: Payment, now: datetime) -> Payment:
 def _keep_a_charge(payment: Payment, now: datetime) -> Payment:
     if payment.paid_by is not None or payment.closed is not None:
         return payment
-    paying = _paying(payment)
+    paying = [charge for charge in _paying(payment) if not _is_leaving(payment, charge)]
     with_money = [charge for charge in paying if charge.left_minor > 0]
     # A refund may be the first thing we hear: then it paid, and was refunded. After a reversal, money that is back
     # already pays nothing.
@@ -191,6 +194,40 @@ def _keep_a_charge(payment: Payment, now: datetime) -> Payment:
         return payment
     chosen = next(iter(with_money or paying), None)
     return payment if chosen is None else _kept_by(payment, chosen, now)
+
+
+def under_way_minor(payment: Payment, transaction_id: str) -> int:
+    """How much of this charge is on its way back, and may still be refused."""
+    rows = (refund for refund in payment.refunds if refund.transaction_id == transaction_id)
+    return sum(refund.amount.amount_minor for refund in rows if refund.state in _UNDER_WAY)
+
+
+def is_sent_by_hand(payment: Payment, transaction_id: str) -> bool:
+    """Whether somebody may be sending this charge's money back by other means, and has not said so yet."""
+    return _is_open(payment, CaseKind.RETURN_BY_HAND, transaction_id)
+
+
+def _is_open(payment: Payment, kind: CaseKind, transaction_id: str) -> bool:
+    return any(case.kind is kind and case.transaction_id == transaction_id for case in payment.open_cases)
+
+
+def _is_leaving(payment: Payment, charge: Charge) -> bool:
+    """Whether its money was to go back, and nobody has decided otherwise since: goods for it would go for nothing.
+
+    What was to go back and is back never pays; what is still with us does again once its return was refused, or came
+    back, and a person dismissed that.
+    """
+    name = charge.transaction_id
+    if is_sent_by_hand(payment, name) or 0 < charge.left_minor <= under_way_minor(payment, name):
+        return True
+    is_over = charge.left_minor <= 0 or _is_open(payment, CaseKind.REFUND_RETURNED, name)
+    return is_over and _was_to_go_back(payment, name)
+
+
+def _was_to_go_back(payment: Payment, transaction_id: str) -> bool:
+    asked = any(r.case is not None and r.transaction_id == transaction_id for r in payment.refunds)
+    decided = (case.transaction_id for case in payment.cases if case.decision is CaseDecision.RETURN)
+    return asked or transaction_id in decided
 
 
 def _kept_by(payment: Payment, charge: Charge, now: datetime) -> Payment:

@@ -8,13 +8,13 @@ from datetime import datetime
 
 import attrs
 
-from payments_core.consequences import STOCK_RELEASED, follow, open_case, reopen
+from payments_core.consequences import STOCK_RELEASED, follow, is_sent_by_hand, open_case, reopen, under_way_minor
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
 from payments_core.limits import LEASE
 from payments_core.money import Money
 from payments_core.payment import MISMATCHES, Case, CaseDecision, Charge, ChargeDue, Payment, Refund, RefundState
-from payments_core.returns import begin_return
+from payments_core.returns import UNDER_WAY, begin_return
 from payments_core.states import CaseKind, ChargeState
 from payments_core.unknown import is_overdue, next_look
 
@@ -134,7 +134,8 @@ def plan_decision(
     *accept* makes a mismatched charge count, and what is owed its amount (late money is settled by the caller, who can
     reserve stock); *return* begins the return, which closes the case when the money is back; *dismiss* moves nothing,
     but a dismissed reversal lets the order be paid again, until `deadline`.
-    Errors: Conflict `case_closed`, `decision_not_possible`, `nothing_left`; InvalidInput without a case or a note.
+    Errors: Conflict `case_closed`, `decision_not_possible`, `nothing_left`, `under_way` (what was decided before is
+    still being done); InvalidInput without a case or a note.
     """
     if not 1 <= number <= len(payment.cases):
         raise InvalidInput(f"this payment has no case {number}", code="no_case")
@@ -161,7 +162,18 @@ def _decided(payment: Payment, case: Case, decision: CaseDecision, note: str, by
     return payment.with_case(closed)
 
 
+def _refuse_while_under_way(payment: Payment, transaction_id: str) -> None:
+    """Money counts or goes back, not both: what was sent may arrive, and what goes by hand is known to its sender only.
+
+    Errors: Conflict `under_way`.
+    """
+    if under_way_minor(payment, transaction_id) or is_sent_by_hand(payment, transaction_id):
+        raise Conflict("this money is on its way back", code="under_way", retryable=True)
+
+
 def _dismiss(payment: Payment, case: Case, note: str, by: str, now: datetime, deadline: datetime) -> Payment:
+    if any(refund.case == case.number and refund.state in UNDER_WAY for refund in payment.refunds):
+        raise Conflict("the return of this money is under way", code="under_way", retryable=True)
     if case.kind is CaseKind.REVERSED and payment.paid_by is None and payment.closed is None:
         # Not when another charge has paid since: then the stock is that one's. It is released after it was reserved,
         # also where clocks disagree: whether it was is read from the two moments.
@@ -176,6 +188,7 @@ def _accept(payment: Payment, case: Case, note: str, by: str, now: datetime) -> 
     charge = payment.charge(case.transaction_id or "")
     if charge is None:
         raise Conflict("the gateway has not shown this charge yet; refresh first", code="decision_not_possible")
+    _refuse_while_under_way(payment, charge.transaction_id)
     for same in payment.open_cases:
         if same.transaction_id == case.transaction_id and same.kind in MISMATCHES:
             payment = _decided(payment, same, CaseDecision.ACCEPT, note, by, now)
@@ -190,11 +203,15 @@ def wants_late_money(payment: Payment, number: int, decision: CaseDecision) -> b
 
 
 def accept_late_money(payment: Payment, number: int, note: str, by: str, now: datetime) -> Payment:
-    """The payment paid by its late money, its stock reserved anew by the caller."""
+    """The payment paid by its late money, its stock reserved anew by the caller.
+
+    Errors: Conflict `decision_not_possible`, `under_way`.
+    """
     case = payment.cases[number - 1]
     charge = payment.charge(case.transaction_id or "")
     if charge is None or charge.left_minor <= 0 or payment.paid_by is not None:
         raise Conflict("this money cannot pay the order any more", code="decision_not_possible")
+    _refuse_while_under_way(payment, charge.transaction_id)
     return reopen(_decided(payment, case, CaseDecision.ACCEPT, note, by, now), charge, now)
 
 

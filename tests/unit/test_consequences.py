@@ -16,6 +16,7 @@ from payments_core.consequences import (
     review_late,
 )
 from payments_core.limits import CASES_MAX, LEASE
+from payments_core.money import Money
 from payments_core.payment import (
     AttemptState,
     Case,
@@ -139,6 +140,58 @@ def test_a_charge_that_is_not_good_never_pays() -> None:
 def test_a_payment_given_up_keeps_nothing_by_itself(kind: ClosedAs) -> None:
     """Its stock is gone: somebody has to reserve it first, or to decide."""
     assert follow(given_up(DEAD, kind).with_charge(SETTLED), NOW).paid_by is None
+
+
+# ── money that is to go back ──────────────────────────────────────────────────────────────────────────────────────────
+UNDER_WAY = [RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN]
+TO_GO_BACK = refund(case=1, amount=rupiah(100_000))
+RETURNED_CASE = case(CaseKind.SURPLUS_PAYMENT, decision=CaseDecision.RETURN)
+
+
+@pytest.mark.parametrize("state", RefundState)
+def test_money_that_is_all_on_its_way_back_pays_nothing(state: RefundState) -> None:
+    """Neither by itself nor as late money; refused, it is a payment like any other."""
+    leaving = PAGE.with_charge(SETTLED).with_refund(attrs.evolve(TO_GO_BACK, state=state))
+    assert follow(leaving, NOW).paid_by == (None if state in UNDER_WAY else "tx")
+    late = given_up(DEAD).with_charge(SETTLED).with_refund(attrs.evolve(TO_GO_BACK, state=state))
+    assert (late_charge(late) is None) is (state in UNDER_WAY)
+
+
+def test_money_of_which_something_stays_pays_and_so_does_another_charge() -> None:
+    nearly = attrs.evolve(TO_GO_BACK, amount=Money(WHOLE - 1, SETTLED.amount.currency))
+    assert follow(PAGE.with_charge(SETTLED).with_refund(nearly), NOW).paid_by == "tx"
+    last = PAGE.with_charge(charge(refunded_minor=WHOLE - 1))
+    assert follow(last.with_refund(attrs.evolve(nearly, amount=Money.of(1, "IDR"))), NOW).paid_by is None
+    both = PAGE.with_charge(SETTLED).with_charge(charge(transaction_id="ty")).with_refund(TO_GO_BACK)
+    assert follow(both, NOW).paid_by == "ty"
+
+
+@pytest.mark.parametrize("kind", [CaseKind.RETURN_BY_HAND, CaseKind.REFUND_RETURNED])
+def test_money_whose_return_failed_pays_once_a_person_has_dismissed_that(kind: CaseKind) -> None:
+    failed = attrs.evolve(TO_GO_BACK, state=RefundState.RETURNED)
+    waiting = with_cases(PAGE.with_charge(SETTLED).with_refund(failed), case(kind))
+    assert follow(waiting, NOW).paid_by is None
+    assert follow(with_cases(waiting, decided(kind)), NOW).paid_by == "tx"  # type: ignore[arg-type]
+
+
+def test_a_refund_of_the_dashboard_that_failed_keeps_nothing_from_paying() -> None:
+    """Nobody decided that this money is to go back: the first that is heard of it may be that it did not."""
+    failed = attrs.evolve(TO_GO_BACK, state=RefundState.RETURNED, case=None)
+    heard = with_cases(PAGE.with_charge(SETTLED).with_refund(failed), case(CaseKind.REFUND_RETURNED))
+    assert follow(heard, NOW).paid_by == "tx"
+
+
+@pytest.mark.parametrize(
+    "payment",
+    [
+        PAGE.with_refund(attrs.evolve(TO_GO_BACK, state=RefundState.CONFIRMED)),
+        with_cases(PAGE, RETURNED_CASE),
+    ],
+    ids=["asked for", "decided"],
+)
+def test_money_that_was_to_go_back_and_is_back_never_pays(payment: Payment) -> None:
+    assert follow(payment.with_charge(REFUNDED), NOW).paid_by is None
+    assert follow(payment.with_charge(attrs.evolve(REFUNDED, transaction_id="ty")), NOW).paid_by == "ty"
 
 
 # ── money taken back ──────────────────────────────────────────────────────────────────────────────────────────────────

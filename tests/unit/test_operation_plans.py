@@ -256,6 +256,63 @@ def test_a_charge_only_a_hint_named_cannot_be_accepted_yet() -> None:
         assert refused(decide, unseen, ACCEPT).code == "decision_not_possible"
 
 
+# ── one decision at a time ────────────────────────────────────────────────────────────────────────────────────────────
+UNDER_WAY = [RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN]
+
+
+def accept(payment: Payment) -> Payment:
+    if wants_late_money(payment, 1, ACCEPT):
+        return accept_late_money(payment, 1, "seen", BOB, LATER)
+    return decide(payment, ACCEPT)
+
+
+ACCEPTABLE = pytest.mark.parametrize(
+    "payment",
+    [
+        with_cases(DEAD.with_charge(BAD), case(CaseKind.AMOUNT_MISMATCH)),
+        with_cases(GIVEN_UP.with_charge(charge()), case(CaseKind.LATE_PAYMENT)),
+    ],
+    ids=["mismatch", "late"],
+)
+
+
+@ACCEPTABLE
+@pytest.mark.parametrize("state", RefundState)
+def test_money_is_not_accepted_while_it_is_on_its_way_back(payment: Payment, state: RefundState) -> None:
+    """Whichever case, or whoever, sent it: the order would be paid by money that arrives elsewhere."""
+    sent = payment.with_refund(refund(state))
+    if state in UNDER_WAY:
+        other = refused(accept, sent)
+        assert (other.code, other.retryable) == ("under_way", True)
+    else:
+        assert accept(sent).paid_by == "tx"
+    assert accept(payment.with_refund(refund(state, transaction_id="ty"))).paid_by == "tx", "that of another try"
+
+
+@ACCEPTABLE
+def test_money_is_not_accepted_while_somebody_may_be_sending_it_by_hand(payment: Payment) -> None:
+    """Who has gone to the bank is not seen here."""
+    by_hand = case(CaseKind.RETURN_BY_HAND, number=2)
+    waiting = with_cases(payment, *payment.cases, by_hand)
+    assert refused(accept, waiting).code == "under_way"
+    assert accept(decide(waiting, DISMISS, number=2)).paid_by == "tx"
+    others = with_cases(payment, *payment.cases, attrs.evolve(by_hand, transaction_id="ty"))
+    assert accept(others).paid_by == "tx"
+
+
+@pytest.mark.parametrize("state", RefundState)
+def test_a_case_is_not_dismissed_while_its_money_is_on_its_way_back(state: RefundState) -> None:
+    """Nothing moves, a dismissal says."""
+    cases = case(CaseKind.LATE_PAYMENT), case(CaseKind.OVERDRAWN, number=2)
+    sent = with_cases(GIVEN_UP.with_charge(charge()), *cases).with_refund(refund(state, case=1))
+    if state in UNDER_WAY:
+        other = refused(decide, sent, DISMISS)
+        assert (other.code, other.retryable) == ("under_way", True)
+    else:
+        assert kinds(decide(sent, DISMISS)) == ["overdrawn"]
+    assert kinds(decide(sent, DISMISS, 2)) == ["late_payment"], "the money is not that case's"
+
+
 # ── a dismissed reversal ──────────────────────────────────────────────────────────────────────────────────────────────
 REVERSAL = case(CaseKind.REVERSED, evidence={"amount": "100000 IDR"})
 

@@ -332,6 +332,34 @@ async def test_what_cannot_be_returned_becomes_a_case_by_hand_that_an_operator_c
     assert world.payment.refunds[-1].reason == "transfer 4711"
 
 
+async def test_a_surplus_payment_on_its_way_back_is_not_kept_when_the_first_is_reversed(world: World) -> None:
+    """Goods would be sent for money that arrives at the buyer's."""
+    second = await surplus(world)
+    first = world.payment.paid_by or ""
+    await decide(world, CaseDecision.RETURN)
+    world.gateway.becomes(first, Signal.DENIED)
+    await world.deliver(first)
+    await world.service.refresh(world.payment.payment_id, actor="operator:olivia")
+    assert (world.payment.paid_by, world.shop_order().status.value) == (None, "pending")
+    await world.do_errands()
+    assert given_back(world, second) == PRICE
+    assert (world.payment.paid_by, world.cases, world.stock) == (None, ["reversed"], 8)
+    assert world.history.count("order.paid") == 1
+
+
+async def test_a_surplus_payment_that_nobody_could_return_is_kept_after_all(world: World) -> None:
+    second = await surplus(world)
+    first = world.payment.paid_by or ""
+    await decide(world, CaseDecision.RETURN)
+    world.gateway.refuse_operations = True
+    await world.do_errands()
+    world.gateway.becomes(first, Signal.DENIED)
+    await world.hear(first)
+    assert (world.payment.paid_by, world.cases) == (None, ["surplus_payment", "return_by_hand", "reversed"])
+    await decide(world, CaseDecision.DISMISS, 2)
+    assert (world.payment.paid_by, world.status.value) == (second, "success")
+
+
 async def test_the_policy_may_return_late_and_surplus_money_by_itself() -> None:
     world = World(policy=Policy(late_payment=LatePayment.REOPEN_OR_REFUND))
     await world.opened()
