@@ -10,10 +10,10 @@ from typing import Any
 from payments_core.evolving import evolve
 from payments_core.money import Money
 from payments_core.observations import Dispute, DisputeNews, Observation, RefundNews
-from payments_core.payment import Attempt, Case, Charge, Decline, Payment
+from payments_core.payment import Attempt, Case, CaseDecision, Charge, Decline, Payment
 from payments_core.states import LIVE, MONEY, CaseKind, ChargeState, Signal
 
-__all__ = ["after_message", "attempt_of", "compare", "dispute_news", "money_news"]
+__all__ = ["after_message", "attempt_of", "compare", "dispute_news", "is_accepted", "money_news"]
 
 _DECLINED = frozenset({ChargeState.DENIED, ChargeState.FAILED})
 _MAY_SAY_LESS = frozenset({*Signal} - {Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED})
@@ -60,6 +60,24 @@ def _amount_agrees(attempt: Attempt, charge: Charge | None, message: Observation
 
 def _differs(ours: object, theirs: object) -> bool:
     return ours is not None and theirs is not None and ours != theirs
+
+
+def is_accepted(payment: Payment, charge: Charge | None, attempt: Attempt, message: Observation) -> bool:
+    """Whether a person accepted what this message says of the charge: this amount, this merchant, no other fault.
+
+    An acceptance holds for what was seen, for what of it we asked to capture, and for what agrees anyway.
+    """
+    if charge is None or not charge.accepted:
+        return False
+    faults = compare(attempt, charge, message)
+    mine = [case for case in payment.cases if case.transaction_id == charge.transaction_id]
+    accepted = [case for case in mine if case.decision is CaseDecision.ACCEPT]
+    merchants = {case.evidence.get("merchant") for case in accepted if case.kind is CaseKind.MERCHANT_MISMATCH}
+    if CaseKind.MERCHANT_MISMATCH in faults and merchants and message.merchant_id not in (None, *merchants):
+        return False
+    asked = None if charge.capture_minor is None else Money(charge.capture_minor, charge.amount.currency)
+    known = charge.faults.union(case.kind for case in accepted)
+    return not faults or (message.amount in (None, charge.amount, asked) and faults <= known)
 
 
 def after_message(

@@ -12,6 +12,7 @@ from payments_core.evolving import evolve
 from payments_core.limits import CASES_MAX, LEASE
 from payments_core.money import Money
 from payments_core.payment import (
+    MISMATCHES,
     Attempt,
     AttemptState,
     Case,
@@ -27,6 +28,8 @@ from payments_core.payment import (
 from payments_core.states import CaseKind, ChargeState
 
 __all__ = [
+    "NOT_NAMED",
+    "NOT_SAID",
     "STOCK_RELEASED",
     "begin_closing",
     "close_cases",
@@ -43,6 +46,8 @@ __all__ = [
 
 STOCK_RELEASED = {"stock": "released"}
 """Stands in the evidence of a reversal whose dismissal gave the stock back."""
+NOT_SAID, NOT_NAMED = "nothing", "not named"
+"""Stand in the evidence of a mismatch where the message names no amount, or no merchant."""
 _UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
 _GIVES_UP = {CloseReason.EXPIRED: ClosedAs.EXPIRED, CloseReason.CANCELLED: ClosedAs.CANCELLED}
 
@@ -82,7 +87,8 @@ def open_case(
     """The payment with this case open; the same case is not opened twice, and a decided one not again.
 
     What is another loss of money opens anew once the last was decided: a reversal, a dispute by another name, and what
-    is charged back after the gateway had said that everything was back.
+    is charged back after the gateway had said that everything was back. So does another difference than the one that
+    was decided, and any that was accepted, because it is opened for a charge that counts as accepted no more.
     """
     same = [case for case in payment.cases if (case.kind, case.transaction_id) == (kind, transaction_id)]
     if any(case.is_open or not _is_another(case, evidence) for case in same) or len(payment.cases) >= CASES_MAX:
@@ -105,6 +111,10 @@ def _is_another(decided: Case, evidence: Mapping[str, str]) -> bool:
             return evidence.get("dispute") not in (None, decided.evidence.get("dispute"))
         case CaseKind.CHARGED_BACK:
             return decided.decided_by == "gateway"
+        case kind if kind in MISMATCHES:
+            about = "merchant" if kind is CaseKind.MERCHANT_MISMATCH else "said"
+            is_the_same = evidence.get(about) in (None, NOT_SAID, NOT_NAMED, decided.evidence.get(about))
+            return decided.decision is CaseDecision.ACCEPT or not is_the_same
         case _:
             return False
 

@@ -14,8 +14,8 @@ from enum import Enum
 
 import attrs
 
-from payments_core.charges import after_message, attempt_of, compare, dispute_news, money_news
-from payments_core.consequences import begin_closing, close_cases, follow, open_case
+from payments_core.charges import after_message, attempt_of, compare, dispute_news, is_accepted, money_news
+from payments_core.consequences import NOT_NAMED, NOT_SAID, begin_closing, close_cases, follow, open_case
 from payments_core.evolving import evolve
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
 from payments_core.observations import DisputeNews, Nothing, Observation, Unknown
@@ -150,7 +150,10 @@ def decide_hint(
     hint = without_what_came_back(payment, hint)
     heard = _Heard(attempt, payment.charge(hint.transaction_id), hint, now)
     if faults := compare(attempt, heard.charge, hint):
-        return _ask(follow(_open_mismatches(payment, heard, faults.intersection(signed)), now))
+        # An old hint may differ from what a person accepted since: whether the charge does, the gateway says.
+        was_accepted = heard.charge is not None and heard.charge.accepted
+        told = frozenset() if was_accepted else faults.intersection(signed)
+        return _ask(follow(_open_mismatches(payment, heard, told), now))
     match _rule(heard, confirm):
         case Ask():
             return _ask(payment)
@@ -289,10 +292,11 @@ def _hear(payment: Payment, heard: _Heard, reading: Reading, lag: timedelta) -> 
 
 
 def _accept(payment: Payment, heard: _Heard, to: ChargeState, reading: Reading, lag: timedelta) -> Payment:
-    charge = evolve(heard.as_reading(to), reading_number=reading.number, contradicted=False)
+    accepted = is_accepted(payment, heard.charge, heard.attempt, heard.says)
+    charge = evolve(heard.as_reading(to), reading_number=reading.number, contradicted=False, accepted=accepted)
     payment = payment.with_charge(_when_to_ask_again(charge, heard, reading, lag))
     payment = hear_refunds(payment, charge, heard.says, heard.now)
-    if charge.faults:
+    if not charge.is_good:
         payment = _open_mismatches(payment, heard, charge.faults)
     if heard.says.refunded_unknown and charge.has_money and charge.refunded_minor == 0:
         evidence = {"status": _word(heard.says), "why": "some of it was given back, and nobody says how much"}
@@ -432,8 +436,8 @@ def _open_mismatches(payment: Payment, heard: _Heard, faults: frozenset[CaseKind
     says = heard.says
     evidence = {
         "owed": str(heard.attempt.amount),
-        "said": str(says.amount) if says.amount else "nothing",
-        "merchant": says.merchant_id or "not named",
+        "said": str(says.amount) if says.amount else NOT_SAID,
+        "merchant": says.merchant_id or NOT_NAMED,
         "status": _word(says),
     }
     for kind in sorted(faults, key=lambda fault: fault.value):

@@ -184,14 +184,21 @@ def _dismiss(payment: Payment, case: Case, note: str, by: str, now: datetime, de
 
 
 def _accept(payment: Payment, case: Case, note: str, by: str, now: datetime) -> Payment:
-    """Every mismatch of the charge is decided with it: a charge counts or does not."""
+    """Every mismatch of the charge is decided with it: a charge counts or does not.
+
+    The order is paid by it already when its amount changed afterwards: then that is what is owed.
+    """
     charge = payment.charge(case.transaction_id or "")
     if charge is None:
         raise Conflict("the gateway has not shown this charge yet; refresh first", code="decision_not_possible")
+    if charge.captured_minor > 0 and charge.left_minor <= 0:
+        raise Conflict("nothing of this money is left, it can pay no order", code="decision_not_possible")
     _refuse_while_under_way(payment, charge.transaction_id)
     for same in payment.open_cases:
         if same.transaction_id == case.transaction_id and same.kind in MISMATCHES:
             payment = _decided(payment, same, CaseDecision.ACCEPT, note, by, now)
+    if payment.paid_by == charge.transaction_id:
+        payment = attrs.evolve(payment, owed=Money(charge.captured_minor, charge.amount.currency))
     return follow(payment.with_charge(attrs.evolve(charge, accepted=True)), now)
 
 

@@ -206,7 +206,7 @@ class Charge:
     """Was once authorized or captured: its end is never the end of an unpaid page."""
     faults: frozenset[CaseKind] = frozenset()
     accepted: bool = False
-    """A person decided that it counts as good in spite of its faults."""
+    """A person decided that it counts as good in spite of its faults; no more when a reading brings other ones."""
     cancel_asked: bool = False
     """We asked the gateway to cancel or void it; stored before it was sent."""
     reading_number: int = 0

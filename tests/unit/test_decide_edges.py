@@ -10,6 +10,7 @@ from payments_core.decide import HintDecision, recheck_again, still_wants
 from payments_core.limits import CHARGES_MAX, LEASE, RETRY_SCHEDULE
 from payments_core.money import Money
 from payments_core.observations import Dispute, DisputeNews, Nothing, RefundNews, RefundReport, Unknown
+from payments_core.operations import plan_capture, plan_decision
 from payments_core.payment import AttemptState, CaseDecision, Charge, ChargeDue, CloseReason, Payment, RefundState
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing.samples import LATER, NOW
@@ -266,6 +267,91 @@ def test_a_refund_of_an_unknown_amount_is_asked_about_until_a_person_is_called()
 
 def test_a_word_nobody_knows_wants_nothing() -> None:
     assert not still_wants(PAID, attrs.evolve(says(Signal.SETTLED), meaning=Unknown("frozen")))
+
+
+# ── what a person accepted ────────────────────────────────────────────────────────────────────────────────────────────
+def accepted(payment: Payment) -> Payment:
+    return plan_decision(payment, len(payment.cases), CaseDecision.ACCEPT, "ok", by="bob", now=NOW, deadline=LATER)
+
+
+def waits_for(whole: int) -> Payment:
+    """A try that a person accepted for this amount, before it was paid."""
+    return accepted(read(PENDING, says(Signal.PENDING, amount=rupiah(whole)), number=5))
+
+
+def test_what_was_accepted_pays_and_any_other_amount_is_another_case() -> None:
+    """99,000 were accepted, and one rupiah comes."""
+    assert read(waits_for(99_000), says(Signal.SETTLED, amount=rupiah(99_000))).paid_by == "tx"
+    assert read(waits_for(99_000), says(Signal.SETTLED, amount=None)).paid_by == "tx"
+    less = read(waits_for(99_000), says(Signal.SETTLED, amount=rupiah(1)))
+    assert (less.paid_by, one(less).accepted, kinds(less)) == (None, False, ["amount_mismatch"])
+    assert (less.cases[1].number, less.cases[1].evidence["said"]) == (2, "1 IDR")
+    again = accepted(less)
+    assert (again.paid_by, again.owed) == ("tx", rupiah(1))
+
+
+def test_what_was_accepted_and_then_differed_is_asked_about_anew_when_it_is_back() -> None:
+    less = read(waits_for(99_000), says(Signal.PENDING, amount=rupiah(1)), number=7)
+    seen = plan_decision(less, 2, CaseDecision.DISMISS, "no", by="bob", now=NOW, deadline=LATER)
+    assert kinds(read(seen, says(Signal.PENDING, amount=rupiah(1)), number=8)) == []
+    back = read(seen, says(Signal.PENDING, amount=rupiah(99_000)), number=8)
+    assert (kinds(back), one(back).is_good) == (["amount_mismatch"], False)
+
+
+def test_what_agrees_anyway_needs_no_acceptance() -> None:
+    """The very amount, or a smaller capture of what was held."""
+    right = read(waits_for(99_000), says(Signal.SETTLED))
+    assert (right.paid_by, right.owed, kinds(right)) == ("tx", rupiah(100_000), [])
+    held = accepted(read(PENDING, says(Signal.AUTHORIZED, amount=rupiah(99_000)), number=5))
+    partly = read(held, says(Signal.CAPTURED, amount=rupiah(60_000)))
+    assert (partly.paid_by, partly.owed, kinds(partly)) == ("tx", rupiah(60_000), [])
+
+
+@pytest.mark.parametrize(("whole", "pays"), [(120_000, True), (110_000, True), (111_000, False)])
+def test_of_an_accepted_hold_what_we_asked_to_capture_is_accepted_too(whole: int, pays: bool) -> None:
+    """More than is owed was held, and a person accepted that."""
+    held = accepted(read(PENDING, says(Signal.AUTHORIZED, amount=rupiah(120_000)), number=5))
+    wished, _ = plan_capture(held, rupiah(110_000), "bob", NOW)
+    taken = read(wished, says(Signal.CAPTURED, amount=rupiah(whole)))
+    assert (taken.paid_by == "tx", kinds(taken)) == (pays, [] if pays else ["amount_mismatch"])
+
+
+def test_another_fault_than_the_accepted_one_is_another_case() -> None:
+    named = waits_for(99_000)
+    named = with_page(named, merchant_id="G1")
+    both = read(named, says(Signal.SETTLED, amount=rupiah(99_000), merchant_id="G2"))
+    assert (both.paid_by, kinds(both)) == (None, ["amount_mismatch", "merchant_mismatch"])
+
+
+@pytest.mark.parametrize(("merchant", "pays"), [("G2", True), (None, True), ("G3", False), ("G1", True)])
+def test_another_merchant_than_the_accepted_one_is_another_case(merchant: str | None, pays: bool) -> None:
+    named = with_page(PENDING, merchant_id="G1")
+    pending = accepted(read(named, says(Signal.PENDING, merchant_id="G2"), number=5))
+    then = read(pending, says(Signal.SETTLED, merchant_id=merchant))
+    assert (then.paid_by == "tx", kinds(then)) == (pays, [] if pays else ["merchant_mismatch"])
+
+
+def test_a_hint_that_differs_from_what_was_accepted_asks_and_calls_nobody() -> None:
+    """It may be older than what was accepted; the gateway says if the charge has changed."""
+    asked = hint(waits_for(99_000), says(Signal.SETTLED, amount=rupiah(1)))
+    assert (asked.verdict, kinds(asked.payment)) == (Verdict.WAITING, [])
+
+
+def test_another_difference_than_the_dismissed_one_is_another_case_and_the_same_is_none() -> None:
+    def seen(payment: Payment) -> Payment:
+        return plan_decision(payment, 1, CaseDecision.DISMISS, "no", by="bob", now=NOW, deadline=LATER)
+
+    amount = seen(read(PENDING, says(Signal.PENDING, amount=rupiah(99_000)), number=5))
+    for message in (says(Signal.SETTLED, amount=rupiah(99_000)), says(Signal.SETTLED, amount=None)):
+        assert kinds(read(amount, message)) == []
+    assert kinds(read(amount, says(Signal.SETTLED, amount=rupiah(1)))) == ["amount_mismatch"]
+    named = with_page(PENDING, merchant_id="G1")
+    merchant = seen(read(named, says(Signal.PENDING, merchant_id="G2"), number=5))
+    for message in (says(Signal.SETTLED, merchant_id="G2"), says(Signal.SETTLED)):
+        assert kinds(read(merchant, message)) == []
+    assert kinds(read(merchant, says(Signal.SETTLED, merchant_id="G3"))) == ["merchant_mismatch"]
+    currency = seen(read(PENDING, says(Signal.PENDING, amount=Money.of(WHOLE, "USD")), number=5))
+    assert kinds(read(currency, says(Signal.SETTLED, amount=Money.of(WHOLE, "EUR")))) == ["currency_mismatch"]
 
 
 # ── readings ──────────────────────────────────────────────────────────────────────────────────────────────────────────

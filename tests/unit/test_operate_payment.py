@@ -219,6 +219,24 @@ async def test_an_accepted_mismatch_pays_and_is_what_is_owed(world: World) -> No
     assert world.history.count("case.closed") == 1
 
 
+async def test_less_than_what_was_accepted_pays_nothing(world: World) -> None:
+    """A coupon of a thousand was meant, and one rupiah comes."""
+    await world.opened()
+    transaction = world.tries(Signal.PENDING)
+
+    async def comes(whole: int) -> None:
+        was = world.gateway.transactions[transaction]
+        world.gateway.transactions[transaction] = attrs.evolve(was, amount=rupiah(whole))
+        await world.hear(transaction)
+
+    await comes(99_000)
+    await decide(world, CaseDecision.ACCEPT)
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    await comes(1)
+    assert (world.payment.paid_by, world.shop_order().status.value) == (None, "pending")
+    assert (world.cases, world.payment.open_cases[0].evidence["said"]) == (["amount_mismatch"], "1 IDR")
+
+
 async def test_a_mismatched_payment_is_returned(world: World) -> None:
     transaction = await mismatched(world)
     await decide(world, CaseDecision.RETURN)

@@ -256,6 +256,42 @@ def test_a_charge_only_a_hint_named_cannot_be_accepted_yet() -> None:
         assert refused(decide, unseen, ACCEPT).code == "decision_not_possible"
 
 
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"refunded_minor": WHOLE},
+        {"refunded_minor": 1, "charged_back_minor": WHOLE - 1},
+        {"state": ChargeState.REVERSED, "captured_minor": WHOLE, "reversed_minor": WHOLE},
+    ],
+    ids=["refunded", "charged back", "reversed"],
+)
+def test_money_that_is_gone_is_not_accepted(gone: dict[str, object]) -> None:
+    """The order would be paid with nothing, and its goods consumed."""
+    bad = attrs.evolve(BAD, **gone)
+    empty = with_cases(DEAD.with_charge(bad), case(CaseKind.AMOUNT_MISMATCH))
+    answer = refused(decide, empty, ACCEPT)
+    assert (answer.code, answer.retryable) == ("decision_not_possible", False)
+    assert "nothing of this money is left" in str(answer)
+
+
+def test_the_last_minor_unit_is_accepted_and_so_is_money_that_was_not_taken_yet() -> None:
+    nearly = DEAD.with_charge(attrs.evolve(BAD, refunded_minor=WHOLE - 1))
+    assert decide(with_cases(nearly, case(CaseKind.AMOUNT_MISMATCH)), ACCEPT).paid_by == "tx"
+    pending = PAGE.with_charge(charge(ChargeState.PENDING, faults=BAD.faults))
+    counted = decide(with_cases(pending, case(CaseKind.AMOUNT_MISMATCH)), ACCEPT).charge("tx")
+    assert counted is not None
+    assert counted.accepted
+
+
+@pytest.mark.parametrize("paid_by", ["tx", "ty"])
+def test_an_amount_accepted_of_the_keeping_charge_is_what_is_owed(paid_by: str) -> None:
+    """It was paid by another amount at first; of another charge nothing is owed."""
+    less = attrs.evolve(BAD, amount=rupiah(90_000), captured_minor=9_000_000)
+    both = PAID.with_charge(less).with_charge(charge(transaction_id="ty"))
+    kept = with_cases(attrs.evolve(both, paid_by=paid_by), case(CaseKind.AMOUNT_MISMATCH))
+    assert decide(kept, ACCEPT).owed == rupiah(90_000 if paid_by == "tx" else 100_000)
+
+
 # ── one decision at a time ────────────────────────────────────────────────────────────────────────────────────────────
 UNDER_WAY = [RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN]
 

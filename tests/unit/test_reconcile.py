@@ -127,6 +127,8 @@ async def test_an_amount_a_person_accepted_differs_no_more(world: World) -> None
     assert known is not None
     world.store.payments.rows[world.payment.payment_id] = world.payment.with_charge(attrs.evolve(known, accepted=True))
     assert told(await reconcile(world)) == []
+    changed(world, transaction, amount=rupiah(1))
+    assert told(await reconcile(world)) == [(AMOUNT, CASE)], "another than was accepted does"
 
 
 async def test_a_refund_made_in_a_dashboard_is_told_and_recorded(world: World) -> None:

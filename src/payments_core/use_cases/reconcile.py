@@ -11,7 +11,7 @@ from enum import Enum
 
 import attrs
 
-from payments_core.charges import compare, money_news
+from payments_core.charges import compare, is_accepted, money_news
 from payments_core.decide import recheck_again
 from payments_core.errors import GatewayError, PaymentsError, StorageError
 from payments_core.observations import Observation, Unknown
@@ -223,7 +223,8 @@ def _differences(payment: Payment, attempt: Attempt, answer: Observation) -> Ite
         return
     if isinstance(answer.meaning, Signal) and not _shows(charge, answer.meaning):
         yield DifferenceKind.STATUS, f"we have {charge.state.value}, the gateway says {answer.meaning.value}"
-    if not charge.accepted and (faults := compare(attempt, charge, answer)):
+    faults = compare(attempt, charge, answer)
+    if faults and not is_accepted(payment, charge, attempt, answer):
         yield DifferenceKind.AMOUNT, ", ".join(sorted(fault.value for fault in faults))
     elif money_news(charge, answer):
         yield DifferenceKind.AMOUNT, "more was given back than we know"

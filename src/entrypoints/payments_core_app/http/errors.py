@@ -76,7 +76,7 @@ CODES: dict[str, tuple[str, str]] = {
     "already_settled": ("409", "the money has settled; it can be refunded, not cancelled"),
     "case_closed": ("409", "the case was decided already"),
     "charged_back": ("409", "the payment was charged back"),
-    "decision_not_possible": ("409", "this kind of case cannot be decided so"),
+    "decision_not_possible": ("409", "this case cannot be decided so"),
     "exceeds_authorized": ("409", "more than is held"),
     "exceeds_refundable": ("409", "more than is left to give back"),
     "gateway_busy": ("503", "too many calls are on their way to the gateway; try again shortly"),
