@@ -87,8 +87,8 @@ def open_case(
     """The payment with this case open; the same case is not opened twice, and a decided one not again.
 
     What is another loss of money opens anew once the last was decided: a reversal, a dispute by another name, and what
-    is charged back after the gateway had said that everything was back. So does another difference than the one that
-    was decided, and any that was accepted, because it is opened for a charge that counts as accepted no more.
+    is charged back after the gateway had said that everything was back. So does another refund that was refused or came
+    back, another difference than the decided one, and any that was accepted: the charge counts as accepted no more.
     """
     same = [case for case in payment.cases if (case.kind, case.transaction_id) == (kind, transaction_id)]
     if any(case.is_open or not _is_another(case, evidence) for case in same) or len(payment.cases) >= CASES_MAX:
@@ -111,6 +111,8 @@ def _is_another(decided: Case, evidence: Mapping[str, str]) -> bool:
             return evidence.get("dispute") not in (None, decided.evidence.get("dispute"))
         case CaseKind.CHARGED_BACK:
             return decided.decided_by == "gateway"
+        case CaseKind.RETURN_BY_HAND | CaseKind.REFUND_RETURNED:
+            return evidence.get("refund") not in (None, decided.evidence.get("refund"))
         case kind if kind in MISMATCHES:
             about = "merchant" if kind is CaseKind.MERCHANT_MISMATCH else "said"
             is_the_same = evidence.get(about) in (None, NOT_SAID, NOT_NAMED, decided.evidence.get(about))

@@ -295,9 +295,9 @@ def _accept(payment: Payment, heard: _Heard, to: ChargeState, reading: Reading, 
     accepted = is_accepted(payment, heard.charge, heard.attempt, heard.says)
     charge = evolve(heard.as_reading(to), reading_number=reading.number, contradicted=False, accepted=accepted)
     payment = payment.with_charge(_when_to_ask_again(charge, heard, reading, lag))
-    payment = hear_refunds(payment, charge, heard.says, heard.now)
     if not charge.is_good:
         payment = _open_mismatches(payment, heard, charge.faults)
+    payment = hear_refunds(payment, charge, heard.says, heard.now)
     if heard.says.refunded_unknown and charge.has_money and charge.refunded_minor == 0:
         evidence = {"status": _word(heard.says), "why": "some of it was given back, and nobody says how much"}
         payment = open_case(payment, CaseKind.REFUND_UNKNOWN, charge.transaction_id, heard.now, evidence)

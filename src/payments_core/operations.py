@@ -13,8 +13,18 @@ from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
 from payments_core.limits import LEASE
 from payments_core.money import Money
-from payments_core.payment import MISMATCHES, Case, CaseDecision, Charge, ChargeDue, Payment, Refund, RefundState
-from payments_core.returns import UNDER_WAY, begin_return
+from payments_core.payment import (
+    MISMATCHES,
+    RETURNABLE,
+    Case,
+    CaseDecision,
+    Charge,
+    ChargeDue,
+    Payment,
+    Refund,
+    RefundState,
+)
+from payments_core.returns import UNDER_WAY, begin_return, close_returned_cases
 from payments_core.states import CaseKind, ChargeState
 from payments_core.unknown import is_overdue, next_look
 
@@ -123,17 +133,14 @@ def wish_unanswered(payment: Payment, transaction_id: str, now: datetime) -> Pay
 
 
 # ── cases ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-_CAN_BE_RETURNED = MISMATCHES | {CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT, CaseKind.RETURN_BY_HAND}
-
-
 def plan_decision(
     payment: Payment, number: int, decision: CaseDecision, note: str, *, by: str, now: datetime, deadline: datetime
 ) -> Payment:
     """The payment after a person decided this case; the same decision again changes nothing.
 
     *accept* makes a mismatched charge count, and what is owed its amount (late money is settled by the caller, who can
-    reserve stock); *return* begins the return, which closes the case when the money is back; *dismiss* moves nothing,
-    but a dismissed reversal lets the order be paid again, until `deadline`.
+    reserve stock); *return* begins the return, and all cases about the money close when it is back; *dismiss* moves
+    nothing, but a dismissed reversal lets the order be paid again, until `deadline`.
     Errors: Conflict `case_closed`, `decision_not_possible`, `nothing_left`, `under_way` (what was decided before is
     still being done); InvalidInput without a case or a note.
     """
@@ -149,7 +156,7 @@ def plan_decision(
     match decision:
         case CaseDecision.ACCEPT if case.kind in MISMATCHES:
             return _accept(payment, case, note, by, now)
-        case CaseDecision.RETURN if case.kind in _CAN_BE_RETURNED:
+        case CaseDecision.RETURN if case.kind in RETURNABLE or _came_back_unwanted(payment, case):
             return _return(payment, case, note, by, now)
         case CaseDecision.DISMISS:
             return _dismiss(payment, case, note, by, now, deadline)
@@ -222,11 +229,20 @@ def accept_late_money(payment: Payment, number: int, note: str, by: str, now: da
     return reopen(_decided(payment, case, CaseDecision.ACCEPT, note, by, now), charge, now)
 
 
+def _came_back_unwanted(payment: Payment, case: Case) -> bool:
+    """Whether a refund came back whose money pays no order, so that it is sent once more.
+
+    What is given back of the keeping charge, and how much, is said with `plan_refund`.
+    """
+    return case.kind is CaseKind.REFUND_RETURNED and case.transaction_id != payment.paid_by
+
+
 def _return(payment: Payment, case: Case, note: str, by: str, now: datetime) -> Payment:
     if case.kind is CaseKind.RETURN_BY_HAND:
         return _returned_by_hand(payment, case, note, by, now)
     begun = begin_return(payment, case, by=by, note=note, now=now)
     if begun is payment and not any(refund.case == case.number for refund in payment.refunds):
+        _refuse_while_under_way(payment, case.transaction_id or "")
         raise Conflict("nothing of this charge can be given back this way", code="nothing_left")
     return begun
 
@@ -236,7 +252,7 @@ def _returned_by_hand(payment: Payment, case: Case, note: str, by: str, now: dat
     charge = payment.charge(case.transaction_id or "")
     payment = _decided(payment, case, CaseDecision.RETURN, note, by, now)
     if charge is None or charge.left_minor <= 0:
-        return payment
+        return close_returned_cases(payment, now)
     sent = Refund(
         key=refund_key(payment.payment_id, len(payment.refunds) + 1),
         transaction_id=charge.transaction_id,
@@ -249,6 +265,6 @@ def _returned_by_hand(payment: Payment, case: Case, note: str, by: str, now: dat
     given = attrs.evolve(charge, refunded_minor=charge.refunded_minor + charge.left_minor)
     payment = payment.with_refund(sent).with_charge(given)
     for same in payment.open_cases:
-        if same.transaction_id == charge.transaction_id and same.kind in _CAN_BE_RETURNED:
+        if same.transaction_id == charge.transaction_id and same.kind in RETURNABLE | {CaseKind.REFUND_RETURNED}:
             payment = _decided(payment, same, CaseDecision.RETURN, note, by, now)
     return follow(payment, now)

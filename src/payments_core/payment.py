@@ -21,6 +21,7 @@ __all__ = [
     "BLOCKING",
     "MISMATCHES",
     "PAYABLE",
+    "RETURNABLE",
     "Attempt",
     "AttemptState",
     "Case",
@@ -115,6 +116,9 @@ class CaseDecision(Enum):
 
 MISMATCHES = frozenset({CaseKind.AMOUNT_MISMATCH, CaseKind.CURRENCY_MISMATCH, CaseKind.MERCHANT_MISMATCH})
 """What makes a charge not good."""
+
+RETURNABLE = MISMATCHES | {CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT, CaseKind.RETURN_BY_HAND}
+"""Cases about money that may go back as a whole, and that are over when it has."""
 
 BLOCKING = MISMATCHES | {CaseKind.REVERSED, CaseKind.LATE_PAYMENT, CaseKind.OUTCOME_UNKNOWN}
 """Cases that keep an order from being paid again or closed; `contradiction` joins them while nothing is paid."""

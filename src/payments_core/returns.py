@@ -18,7 +18,7 @@ from payments_core.identity import refund_key
 from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews, RefundReport
-from payments_core.payment import Case, CaseDecision, Charge, Payment, Refund, RefundState
+from payments_core.payment import RETURNABLE, Case, CaseDecision, Charge, Payment, Refund, RefundState
 from payments_core.policy import GatewayTraits
 from payments_core.states import CaseKind, ChargeState
 from payments_core.unknown import is_overdue, next_look
@@ -381,18 +381,34 @@ def begin_return(payment: Payment, case: Case, *, by: str, note: str | None, now
 
 
 def close_returned_cases(payment: Payment, now: datetime) -> Payment:
-    """The payment with every case closed whose money is back because somebody decided so."""
-    for refund in payment.refunds:
-        if refund.case is None or refund.state is not RefundState.CONFIRMED:
-            continue
-        case, charge = payment.cases[refund.case - 1], payment.charge(refund.transaction_id)
-        if case.is_open and charge is not None and charge.left_minor <= 0:
-            decided = attrs.evolve(
-                case,
-                decision=CaseDecision.RETURN,
-                decided_by=refund.by,
-                decided_at=now,
-                note=refund.reason,
-            )
+    """The payment with every case closed that was about money which is all back, whoever sent it.
+
+    All cases of one charge close together: what nothing is left of cannot be returned a second time.
+    """
+    for case in payment.open_cases:
+        charge = payment.charge(case.transaction_id or "")
+        sent = _sent_back(payment, case, charge) if charge is not None and charge.left_minor <= 0 else None
+        if sent is not None:
+            by, why = sent
+            decided = attrs.evolve(case, decision=CaseDecision.RETURN, decided_by=by, decided_at=now, note=why)
             payment = payment.with_case(decided)
     return payment
+
+
+def _sent_back(payment: Payment, case: Case, charge: Charge) -> tuple[str, str | None] | None:
+    """Who sent this money back, of which nothing is left, and why; None when the case is not over with that."""
+    rows = [refund for refund in payment.refunds if refund.transaction_id == charge.transaction_id]
+    done = [refund for refund in rows if refund.state is RefundState.CONFIRMED]
+    asked = next((refund for refund in done if refund.case == case.number), None)
+    if asked is not None:
+        return asked.by, asked.reason
+    may_fail = any(refund.state in UNDER_WAY for refund in rows)
+    if may_fail or not charge.has_money or charge.refunded_minor <= 0:
+        return None  # money that was reversed may still come back, and is the case's again
+    if case.kind is CaseKind.REFUND_RETURNED:
+        done = [refund for refund in done if refund.at > case.opened_at]
+    elif case.kind not in RETURNABLE:
+        return None
+    elif not done:
+        return "gateway", "all of it was given back there"
+    return (done[-1].by, done[-1].reason) if done else None

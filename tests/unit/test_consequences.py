@@ -99,6 +99,17 @@ def test_each_reversal_is_a_case_of_its_own() -> None:
     assert open_case(again, CaseKind.REVERSED, "tx", LATER, {}) == again
 
 
+@pytest.mark.parametrize("kind", [CaseKind.RETURN_BY_HAND, CaseKind.REFUND_RETURNED])
+def test_each_refund_that_failed_is_a_case_of_its_own(kind: CaseKind) -> None:
+    """A person who dismissed one may have had it sent again."""
+    seen = with_cases(PAID, decided(kind, evidence={"refund": "k-1"}))  # type: ignore[arg-type]
+    assert open_case(seen, kind, "tx", LATER, {"refund": "k-1"}) == seen
+    assert open_case(seen, kind, "tx", LATER, {}) == seen
+    again = open_case(seen, kind, "tx", LATER, {"refund": "k-2"})
+    assert kinds(again) == [kind.value]
+    assert open_case(again, kind, "tx", LATER, {"refund": "k-3"}) == again, "while it is open it is one"
+
+
 def test_cases_have_an_end() -> None:
     payment = PAID
     for number in range(CASES_MAX + 3):

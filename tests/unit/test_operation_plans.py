@@ -229,10 +229,17 @@ def test_only_a_mismatch_is_accepted(kind: CaseKind) -> None:
 @pytest.mark.parametrize("kind", CaseKind)
 def test_only_money_that_is_not_wanted_is_returned(kind: CaseKind) -> None:
     payment = with_cases(GIVEN_UP.with_charge(charge()), case(kind))
-    if kind in MISMATCH | {CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT, CaseKind.RETURN_BY_HAND}:
+    unwanted = {CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT, CaseKind.RETURN_BY_HAND, CaseKind.REFUND_RETURNED}
+    if kind in MISMATCH | unwanted:
         assert decide(payment, RETURN).refunds[0].amount == rupiah(100_000)
     else:
         assert refused(decide, payment, RETURN).code == "decision_not_possible"
+
+
+def test_money_that_came_back_of_the_keeping_charge_is_refunded_and_not_returned() -> None:
+    """It pays the order: what is given back of it, and how much, is said with a refund."""
+    kept = with_cases(PAID, case(CaseKind.REFUND_RETURNED))
+    assert refused(decide, kept, RETURN).code == "decision_not_possible"
 
 
 def test_every_mismatch_of_a_charge_is_decided_with_it_and_no_other() -> None:
@@ -441,6 +448,14 @@ def test_of_money_that_is_back_nothing_can_be_returned() -> None:
     assert refused(decide, back, RETURN).code == "nothing_left"
 
 
+def test_a_return_beside_another_of_the_same_money_waits_for_it() -> None:
+    """Nothing is left to send, and that is not for ever."""
+    both = with_cases(SURPLUS, *SURPLUS.cases, case(CaseKind.AMOUNT_MISMATCH, number=2, transaction_id="ty"))
+    begun = decide(both, RETURN)
+    assert refused(decide, begun, RETURN, 2).code == "under_way"
+    assert refused(decide, with_cases(both, *both.cases, attrs.evolve(BY_HAND, number=3)), RETURN).code == "under_way"
+
+
 BY_HAND = case(CaseKind.RETURN_BY_HAND, number=2, transaction_id="ty")
 
 
@@ -451,6 +466,7 @@ def test_money_sent_by_hand_is_a_refund_with_the_reference_of_the_transfer() -> 
         BY_HAND,
         case(CaseKind.OVERDRAWN, number=3, transaction_id="ty"),
         case(CaseKind.SURPLUS_PAYMENT, number=4, transaction_id="tz"),
+        case(CaseKind.REFUND_RETURNED, number=5, transaction_id="ty"),
     )
     partly = SURPLUS.with_charge(charge(transaction_id="ty", refunded_minor=4_000_000))
     sent = decide(with_cases(partly, *cases), RETURN, number=2)
@@ -468,7 +484,8 @@ def test_money_sent_by_hand_is_a_refund_with_the_reference_of_the_transfer() -> 
     given = sent.charge("ty")
     assert given is not None
     assert (given.refunded_minor, given.left_minor) == (WHOLE, 0)
-    assert sent.cases == (closed_as(cases[0], RETURN), closed_as(BY_HAND, RETURN), *cases[2:])
+    closed = closed_as(cases[0], RETURN), closed_as(BY_HAND, RETURN)
+    assert sent.cases == (*closed, *cases[2:4], closed_as(cases[4], RETURN))
 
 
 def test_a_refund_by_hand_takes_the_next_key() -> None:
@@ -477,13 +494,13 @@ def test_a_refund_by_hand_takes_the_next_key() -> None:
 
 
 @pytest.mark.parametrize("named", ["ty", "nobody", None])
-def test_a_hand_that_comes_too_late_only_closes_its_case(named: str | None) -> None:
+def test_a_hand_that_comes_too_late_sends_nothing_and_closes_what_waited(named: str | None) -> None:
     back = SURPLUS.with_charge(charge(transaction_id="ty", refunded_minor=WHOLE))
     by_hand = attrs.evolve(BY_HAND, transaction_id=named)
     sent = decide(with_cases(back, case(CaseKind.SURPLUS_PAYMENT, transaction_id="ty"), by_hand), RETURN, number=2)
     assert sent.refunds == ()
     assert sent.cases[1] == closed_as(by_hand, RETURN)
-    assert kinds(sent) == ["surplus_payment"]
+    assert kinds(sent) == []
 
 
 def test_the_last_minor_unit_is_sent_by_hand_too() -> None:

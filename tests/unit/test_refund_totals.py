@@ -92,14 +92,18 @@ def test_where_a_person_was_called_for_an_unknown_total_it_wants_nothing_more() 
 
 
 # ── cases that money closes ───────────────────────────────────────────────────────────────────────────────────────────
-def test_the_case_that_asked_for_the_money_is_the_one_that_closes() -> None:
+def test_each_case_says_by_which_refund_its_money_went_back() -> None:
+    """The one that asked by its own, the others by the last."""
     back = PAID.with_charge(charge(refunded_minor=WHOLE))
-    back = back.with_refund(refund(RefundState.CONFIRMED, case=1, amount=rupiah(100_000)))
+    for number, why in ((1, "torn"), (9, "lost")):
+        made = refund(RefundState.CONFIRMED, key=f"k-{number}", case=number, amount=rupiah(50_000), reason=why)
+        back = back.with_refund(made)
     both = with_cases(back, case(CaseKind.SURPLUS_PAYMENT), case(CaseKind.LATE_PAYMENT, number=2))
     closed: Payment = close_returned_cases(both, LATER)
-    assert [one.number for one in closed.open_cases] == [2]
-    assert closed.cases[0] == attrs.evolve(
-        both.cases[0], decision=CaseDecision.RETURN, decided_by="operator:bob", decided_at=LATER, note="torn"
+    how = {"decision": CaseDecision.RETURN, "decided_by": "operator:bob", "decided_at": LATER}
+    assert closed.cases == (
+        attrs.evolve(both.cases[0], note="torn", **how),
+        attrs.evolve(both.cases[1], note="lost", **how),
     )
 
 

@@ -15,7 +15,7 @@ from payments_core.identity import refund_key
 from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX, RETRY_SCHEDULE, UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.observations import RefundNews, RefundReport
-from payments_core.payment import CaseDecision, Payment, Refund, RefundState
+from payments_core.payment import RETURNABLE, CaseDecision, Payment, Refund, RefundState
 from payments_core.policy import GatewayTraits, RefundRule
 from payments_core.returns import (
     begin_return,
@@ -524,10 +524,69 @@ def test_a_case_closes_when_all_of_its_money_is_back() -> None:
     assert close_returned_cases(close_returned_cases(back, LATER), NOW).cases == (closed,), "once"
 
 
-def test_money_that_is_back_closes_only_the_case_that_asked_for_it() -> None:
-    back = SURPLUS.with_charge(charge(transaction_id="ty", refunded_minor=WHOLE))
-    for made in (refund(CONFIRMED, transaction_id="ty"), refund(SENT, transaction_id="ty", case=1)):
-        assert kinds(close_returned_cases(back.with_refund(made), LATER)) == ["surplus_payment"]
+@pytest.mark.parametrize("kind", CaseKind)
+def test_every_case_about_returnable_money_closes_when_all_of_it_is_back(kind: CaseKind) -> None:
+    """Whichever case sent it, or the dashboard: what nothing is left of could not be returned for the others."""
+    given = charge(transaction_id="ty", refunded_minor=WHOLE)
+    back = with_cases(PAID.with_charge(given), case(kind, transaction_id="ty"))
+    whole = refund(CONFIRMED, transaction_id="ty", case=7, amount=rupiah(100_000))
+    elsewhere = attrs.evolve(whole, by="gateway", case=None, reason=None)
+    told = ("gateway", "all of it was given back there")
+    for payment, how in (
+        (back.with_refund(whole), (BOB, "torn")),
+        (back.with_refund(elsewhere), ("gateway", None)),
+        (back, told),
+    ):
+        (after,) = close_returned_cases(payment, LATER).cases
+        assert after.decision is (CaseDecision.RETURN if kind in RETURNABLE else None)
+        assert (after.decided_by, after.note) == (how if kind in RETURNABLE else (None, None))
+
+
+@pytest.mark.parametrize("kind", sorted(RETURNABLE, key=lambda kind: kind.value))
+def test_a_case_stays_while_some_of_its_money_is_with_us_or_may_be_again(kind: CaseKind) -> None:
+    given = charge(transaction_id="ty", refunded_minor=WHOLE)
+    waiting = {
+        "some is left": PAID.with_charge(attrs.evolve(given, refunded_minor=WHOLE - 1)),
+        "charged back": PAID.with_charge(attrs.evolve(given, refunded_minor=0, charged_back_minor=WHOLE)),
+        "under way": PAID.with_charge(given).with_refund(refund(SENT, transaction_id="ty", case=1)),
+        "reversed": PAID.with_charge(
+            attrs.evolve(given, state=ChargeState.REVERSED, refunded_minor=WHOLE - 1, reversed_minor=1)
+        ),
+        "no charge": PAID,
+    }
+    for payment in waiting.values():
+        of_it = with_cases(payment, case(kind, transaction_id="ty"))
+        assert close_returned_cases(of_it, LATER) == of_it
+    nobodys = with_cases(PAID.with_charge(given), case(kind, transaction_id=None))
+    assert close_returned_cases(nobodys, LATER) == nobodys
+    last = PAID.with_charge(attrs.evolve(given, refunded_minor=1, charged_back_minor=WHOLE - 1))
+    assert kinds(close_returned_cases(with_cases(last, case(kind, transaction_id="ty")), LATER)) == []
+
+
+def test_what_a_case_asked_for_and_got_closes_it_whatever_happened_since() -> None:
+    """A reversal took the rest."""
+    taken = charge(ChargeState.REVERSED, "ty", captured_minor=WHOLE, refunded_minor=4_000_000, reversed_minor=6_000_000)
+    asked = SURPLUS.with_charge(taken).with_refund(refund(CONFIRMED, transaction_id="ty", case=1))
+    assert kinds(close_returned_cases(asked, LATER)) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "closes"),
+    [
+        ({"case": 1}, True),
+        ({"at": NOW + timedelta(seconds=1)}, True),
+        ({"at": NOW}, False),
+        ({"at": NOW + timedelta(seconds=1), "transaction_id": "tx"}, False),
+        ({"at": NOW + timedelta(seconds=1), "state": RETURNED}, False),
+    ],
+)
+def test_a_refund_that_came_back_is_over_when_another_brought_the_money(sent: dict[str, object], closes: bool) -> None:
+    """A total that was told before it came back is none."""
+    came_back = case(CaseKind.REFUND_RETURNED, transaction_id="ty")
+    back = with_cases(PAID.with_charge(charge(transaction_id="ty", refunded_minor=WHOLE)), came_back)
+    assert kinds(close_returned_cases(back, LATER)) == ["refund_returned"]
+    made = attrs.evolve(refund(CONFIRMED, transaction_id="ty"), **sent)
+    assert (kinds(close_returned_cases(back.with_refund(made), LATER)) == []) is closes
 
 
 def test_after_a_refund_of_nobody_the_next_is_looked_at() -> None:
