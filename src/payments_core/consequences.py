@@ -183,7 +183,9 @@ def _is_known_now(payment: Payment, case: Case) -> bool:
         return not page.is_payable
     charge = payment.charge(case.transaction_id or "")
     waits = any(r.state in _UNDER_WAY and r.transaction_id == case.transaction_id for r in payment.refunds)
-    return charge is not None and charge.asked_by is None and not waits
+    if charge is None or waits:
+        return False
+    return not charge.is_live or (charge.asked_by is None and charge.due is not ChargeDue.CANCEL)
 
 
 def _let_go_of_reversed(payment: Payment, now: datetime) -> Payment:
@@ -308,7 +310,16 @@ def _stop_the_others(payment: Payment, now: datetime) -> Payment:
 
 
 def _to_be_cancelled(charge: Charge, now: datetime) -> Charge:
-    return evolve(charge, due=ChargeDue.CANCEL, cancel_asked=True, check_at=now + LEASE, recheck_after=None, checks=0)
+    return evolve(
+        charge,
+        due=ChargeDue.CANCEL,
+        cancel_asked=True,
+        asked_by=None,  # what a person had asked of it is not what is due any more
+        asked_at=None,
+        check_at=now + LEASE,
+        recheck_after=None,
+        checks=0,
+    )
 
 
 def _close_when_proved(payment: Payment, now: datetime) -> Payment:

@@ -278,6 +278,14 @@ def test_what_may_become_money_beside_a_paid_charge_is_cancelled(state: ChargeSt
     )
 
 
+def test_what_a_person_asked_of_a_charge_is_over_when_it_is_cancelled() -> None:
+    """Else its outcome would stay unknown for ever: nobody asks for the wish any more."""
+    wished = charge(ChargeState.AUTHORIZED, "ty", due=ChargeDue.CAPTURE, asked_by="olga", asked_at=NOW)
+    going = follow(PAID.with_charge(wished), LATER).charge("ty")
+    assert going is not None
+    assert (going.due, going.asked_by, going.asked_at) == (ChargeDue.CANCEL, None, None)
+
+
 def test_a_cancel_that_was_asked_for_is_not_asked_for_anew() -> None:
     asked = follow(PAID.with_charge(charge(ChargeState.PENDING, "ty")), NOW)
     assert follow(asked, LATER) == asked
@@ -464,6 +472,9 @@ OF_THE_TRY = case(CaseKind.OUTCOME_UNKNOWN)
         (PAGE, OF_THE_TRY, False),
         (PAID, OF_THE_TRY, True),
         (HELD.with_charge(charge(ChargeState.AUTHORIZED, asked_by="olga")), OF_THE_TRY, False),
+        (HELD.with_charge(charge(ChargeState.AUTHORIZED, due=ChargeDue.CANCEL)), OF_THE_TRY, False),
+        (HELD.with_charge(charge(ChargeState.CANCELLED, due=ChargeDue.CANCEL)), OF_THE_TRY, True),
+        (PAID.with_charge(charge(asked_by="olga")), OF_THE_TRY, True),
         (PAID.with_refund(refund(RefundState.REQUESTED)), OF_THE_TRY, False),
         (PAID.with_refund(refund(RefundState.SENT)), OF_THE_TRY, False),
         (PAID.with_refund(refund(RefundState.UNKNOWN)), OF_THE_TRY, False),

@@ -133,6 +133,28 @@ async def test_a_capture_nobody_can_tell_of_becomes_a_case(world: World) -> None
     ]
 
 
+async def test_a_capture_nobody_could_tell_of_is_known_when_its_charge_was_let_go(world: World) -> None:
+    """Another payment came, and the held money is cancelled: nobody wants the capture any more."""
+    world.pause = timedelta(minutes=5)
+    await held(world)
+    other = world.tries(Signal.PENDING, method="card")
+    await world.hear(other)
+    world.gateway.unreachable = True
+    with pytest.raises(GatewayUnavailable):
+        await capture(world)
+    await world.pass_time(timedelta(hours=32))
+    assert world.cases == ["outcome_unknown"]
+    world.gateway.unreachable = False
+    world.gateway.becomes(other, Signal.SETTLED)
+    await world.deliver(other)
+    await world.service.refresh(world.payment.payment_id, actor=BY)
+    await world.do_errands()
+    await world.pass_time(HOUR)
+    assert (world.payment.paid_by, [c.state.value for c in world.payment.charges]) == (other, ["cancelled", "settled"])
+    assert world.cases == []
+    assert world.payment.cases[0].decided_by == "gateway"
+
+
 # ── review ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 async def test_a_review_is_approved_or_denied(world: World) -> None:
     transaction = await held(world, Signal.CHALLENGED)
