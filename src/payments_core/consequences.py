@@ -88,7 +88,8 @@ def open_case(
 
     What is another loss of money opens anew once the last was decided: a reversal, a dispute by another name, and what
     is charged back after the gateway had said that everything was back. So does another refund that was refused or came
-    back, another difference than the decided one, and any that was accepted: the charge counts as accepted no more.
+    back, and another difference than the decided one. What was accepted is a case again when its charge counts no more:
+    a difference when it is another, late money when it was reversed and comes late once more.
     """
     same = [case for case in payment.cases if (case.kind, case.transaction_id) == (kind, transaction_id)]
     if any(case.is_open or not _is_another(case, evidence) for case in same) or len(payment.cases) >= CASES_MAX:
@@ -111,6 +112,8 @@ def _is_another(decided: Case, evidence: Mapping[str, str]) -> bool:
             return evidence.get("dispute") not in (None, decided.evidence.get("dispute"))
         case CaseKind.CHARGED_BACK:
             return decided.decided_by == "gateway"
+        case CaseKind.LATE_PAYMENT:
+            return decided.decision is CaseDecision.ACCEPT
         case CaseKind.RETURN_BY_HAND | CaseKind.REFUND_RETURNED:
             return evidence.get("refund") not in (None, decided.evidence.get("refund"))
         case kind if kind in MISMATCHES:
@@ -134,7 +137,8 @@ def late_charge(payment: Payment) -> Charge | None:
     """Good money that came after the payment had expired, and no one has looked at yet; it wants its stock back."""
     if payment.closed is None or payment.closed.kind is not ClosedAs.EXPIRED or payment.paid_by is not None:
         return None
-    reviewed = {case.transaction_id for case in payment.cases if case.kind is CaseKind.LATE_PAYMENT}
+    late = (case for case in payment.cases if case.kind is CaseKind.LATE_PAYMENT)
+    reviewed = {case.transaction_id for case in late if case.decision is not CaseDecision.ACCEPT}
     staying = (c for c in _paying(payment) if c.left_minor > 0 and not _is_leaving(payment, c))
     return next((charge for charge in staying if charge.transaction_id not in reviewed), None)
 

@@ -8,7 +8,16 @@ from datetime import datetime
 
 import attrs
 
-from payments_core.consequences import STOCK_RELEASED, follow, is_sent_by_hand, open_case, reopen, under_way_minor
+from payments_core.consequences import (
+    STOCK_RELEASED,
+    follow,
+    is_sent_by_hand,
+    lost_its_stock,
+    open_case,
+    reopen,
+    reserved_anew,
+    under_way_minor,
+)
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
 from payments_core.limits import LEASE
@@ -31,6 +40,7 @@ from payments_core.unknown import is_overdue, next_look
 __all__ = [
     "WISHES",
     "accept_late_money",
+    "needs_its_stock",
     "plan_capture",
     "plan_decision",
     "plan_review",
@@ -216,17 +226,28 @@ def wants_late_money(payment: Payment, number: int, decision: CaseDecision) -> b
     return is_late and decision is CaseDecision.ACCEPT
 
 
-def accept_late_money(payment: Payment, number: int, note: str, by: str, now: datetime) -> Payment:
-    """The payment paid by its late money, its stock reserved anew by the caller.
+def needs_its_stock(payment: Payment) -> bool:
+    """Whether late money that is accepted has to reserve stock: none is held for an order it does not pay yet, nor when
+    it pays one whose stock a dismissed reversal released.
+    """
+    return payment.paid_by is None or lost_its_stock(payment)
 
+
+def accept_late_money(payment: Payment, number: int, note: str, by: str, now: datetime) -> Payment:
+    """The payment paid by its late money, its stock reserved anew by the caller where it `needs_its_stock`.
+
+    Money that came back after a dismissed reversal pays already, and wants only that stock.
     Errors: Conflict `decision_not_possible`, `under_way`.
     """
     case = payment.cases[number - 1]
     charge = payment.charge(case.transaction_id or "")
-    if charge is None or charge.left_minor <= 0 or payment.paid_by is not None:
+    if charge is None or charge.left_minor <= 0 or payment.paid_by not in (None, charge.transaction_id):
         raise Conflict("this money cannot pay the order any more", code="decision_not_possible")
     _refuse_while_under_way(payment, charge.transaction_id)
-    return reopen(_decided(payment, case, CaseDecision.ACCEPT, note, by, now), charge, now)
+    accepted = _decided(payment, case, CaseDecision.ACCEPT, note, by, now)
+    if payment.paid_by is None:
+        return reopen(accepted, charge, now)
+    return reserved_anew(accepted, now) if lost_its_stock(payment) else accepted
 
 
 def _came_back_unwanted(payment: Payment, case: Case) -> bool:

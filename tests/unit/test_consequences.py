@@ -99,6 +99,17 @@ def test_each_reversal_is_a_case_of_its_own() -> None:
     assert open_case(again, CaseKind.REVERSED, "tx", LATER, {}) == again
 
 
+@pytest.mark.parametrize("decision", CaseDecision)
+def test_money_is_late_again_only_when_it_was_accepted_before(decision: CaseDecision) -> None:
+    """It has paid since and was reversed: nobody has decided about it as it is now."""
+    seen = attrs.evolve(decided(CaseKind.LATE_PAYMENT), decision=decision)  # type: ignore[type-var]
+    cases = 2 if decision is CaseDecision.ACCEPT else 1
+    cancelled = given_up(DEAD, ClosedAs.CANCELLED).with_charge(SETTLED)
+    assert len(follow(with_cases(cancelled, seen), LATER).cases) == cases
+    expired = with_cases(given_up(DEAD).with_charge(SETTLED), seen)
+    assert late_charge(expired) == (SETTLED if cases == 2 else None)
+
+
 @pytest.mark.parametrize("kind", [CaseKind.RETURN_BY_HAND, CaseKind.REFUND_RETURNED])
 def test_each_refund_that_failed_is_a_case_of_its_own(kind: CaseKind) -> None:
     """A person who dismissed one may have had it sent again."""

@@ -117,6 +117,30 @@ async def test_late_money_that_is_accepted_after_a_dismissed_reversal_reserves_i
     assert asked_again == ["o-1"]
 
 
+async def test_money_that_comes_back_for_goods_that_are_gone_is_accepted_once_they_can_be_had(
+    world: World, asked_again: list[str]
+) -> None:
+    """The order is paid all the time, and published so once for each time it was."""
+    transaction = await reversed_payment(world)
+    await decide(world, CaseDecision.DISMISS)
+    world.store.orders.available["book"] = 1
+    world.gateway.becomes(transaction, Signal.SETTLED)
+    await world.hear(transaction, seq=2)
+    assert (world.status.value, world.cases, world.stock) == ("success", ["late_payment"], 1)
+    before = list(world.history)
+    with pytest.raises(Conflict) as refused:
+        await decide(world, CaseDecision.ACCEPT, 2)
+    assert (refused.value.code, world.cases, world.history) == ("out_of_stock", ["late_payment"], before)
+    world.store.orders.available["book"] = 10
+    await decide(world, CaseDecision.ACCEPT, 2)
+    assert (world.status.value, world.cases, world.stock) == ("success", [], 8)
+    assert world.store.orders.held["o-1"].value == "consumed"
+    assert world.history[len(before) :] == ["case.closed", "stock.reserved", "stock.consumed"]
+    assert asked_again == ["o-1"] * 3
+    await world.pass_time(timedelta(days=2))
+    assert (world.payment.paid_by, world.stock) == (transaction, 8)
+
+
 @pytest.mark.parametrize("late", LatePayment)
 @pytest.mark.parametrize("apart", [timedelta(seconds=-1), timedelta(0)], ids=["behind", "at once"])
 async def test_whether_stock_was_released_or_reserved_last_is_known_where_clocks_disagree(

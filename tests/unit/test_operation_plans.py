@@ -8,12 +8,14 @@ from datetime import timedelta
 import attrs
 import pytest
 
+from payments_core.consequences import STOCK_RELEASED
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.identity import refund_key
 from payments_core.limits import LEASE, UNKNOWN_SCHEDULE
 from payments_core.money import Money
 from payments_core.operations import (
     accept_late_money,
+    needs_its_stock,
     plan_capture,
     plan_decision,
     plan_review,
@@ -406,12 +408,39 @@ def test_accepted_late_money_pays_and_closes_its_case() -> None:
         with_cases(GIVEN_UP, case(CaseKind.LATE_PAYMENT)),
         with_cases(GIVEN_UP, case(CaseKind.LATE_PAYMENT, transaction_id=None)),
         LATE.with_charge(charge(refunded_minor=WHOLE)),
-        attrs.evolve(LATE, paid_by="tx"),
+        attrs.evolve(LATE.with_charge(charge(transaction_id="ty")), paid_by="ty"),
+        attrs.evolve(LATE.with_charge(charge(refunded_minor=WHOLE)), paid_by="tx"),
     ],
-    ids=["no charge", "no name", "back already", "paid already"],
+    ids=["no charge", "no name", "back already", "paid already", "kept and back"],
 )
 def test_late_money_that_is_gone_or_kept_cannot_pay(payment: Payment) -> None:
     assert refused(accept_late_money, payment, 1, "seen", BOB, LATER).code == "decision_not_possible"
+
+
+RELEASED = case(
+    CaseKind.REVERSED, number=2, decision=DISMISS, decided_at=NOW + timedelta(hours=1), evidence=STOCK_RELEASED
+)
+COME_BACK = with_cases(PAID, case(CaseKind.LATE_PAYMENT), RELEASED)
+
+
+def test_money_that_came_back_and_pays_already_only_wants_its_stock() -> None:
+    assert needs_its_stock(COME_BACK)
+    at = NOW + timedelta(hours=2)
+    found = accept_late_money(COME_BACK, 1, "seen", BOB, at)
+    accepted = closed_as(case(CaseKind.LATE_PAYMENT), ACCEPT)
+    again = with_cases(COME_BACK, attrs.evolve(accepted, decided_at=at), RELEASED)
+    assert found == attrs.evolve(again, reserved_at=at)
+    assert not needs_its_stock(found)
+
+
+def test_money_that_is_kept_with_its_stock_takes_none_again() -> None:
+    """It was late once, and another payment was reversed since."""
+    kept = with_cases(PAID, case(CaseKind.LATE_PAYMENT))
+    assert not needs_its_stock(kept)
+    assert needs_its_stock(LATE)
+    assert accept_late_money(kept, 1, "seen", BOB, LATER) == with_cases(
+        PAID, closed_as(case(CaseKind.LATE_PAYMENT), ACCEPT)
+    )
 
 
 def test_the_last_minor_unit_of_late_money_still_pays() -> None:

@@ -60,6 +60,12 @@ def effect(status: OrderStatus, move: StockMove | None, **more: bool) -> OrderEf
         ),
         (with_cases(DEAD, DISMISSED), with_cases(DEAD, DISMISSED), None),
         (with_cases(UNPAID, DISMISSED), with_cases(PAID, DISMISSED), effect(OrderStatus.PAID, CONSUMED)),
+        (
+            with_cases(PAID, DISMISSED),
+            attrs.evolve(with_cases(PAID, DISMISSED), reserved_at=LATER),
+            effect(OrderStatus.PAID, CONSUMED),
+        ),
+        (with_cases(UNPAID, DISMISSED), attrs.evolve(with_cases(UNPAID, DISMISSED), reserved_at=LATER), None),
     ],
 )
 def test_stock_and_order_follow_the_table(before: Payment | None, after: Payment, does: OrderEffect | None) -> None:

@@ -12,6 +12,7 @@ from payments_core.money import Money
 from payments_core.operations import (
     WISHES,
     accept_late_money,
+    needs_its_stock,
     plan_capture,
     plan_decision,
     plan_review,
@@ -104,9 +105,10 @@ class OperatePayment:
             also: tuple[Fact, ...] = ()
             if wants_late_money(before, number, decision):
                 after = accept_late_money(before, number, note, actor, now)
-                if not await uow.orders.reserve_again(before.order_id, now):
-                    raise Conflict("the goods cannot be reserved any more", code="out_of_stock")
-                also = (stock_fact(StockMove.RESERVED),)
+                if needs_its_stock(before):
+                    if not await uow.orders.reserve_again(before.order_id, now):
+                        raise Conflict("the goods cannot be reserved any more", code="out_of_stock")
+                    also = (stock_fact(StockMove.RESERVED),)
             else:
                 deadline = now + self.policy.expiry
                 after = plan_decision(before, number, decision, note, by=actor, now=now, deadline=deadline)

@@ -128,9 +128,10 @@ def _order_effect(before: Payment | None, after: Payment) -> OrderEffect | None:
     status_was = order_status(before) if before else OrderStatus.PENDING
     status = order_status(after)
     came_back = before is not None and not paid and lost_its_stock(after) and not lost_its_stock(before)
-    if status is status_was and not paid and not gave_up and not came_back:
+    found = before is not None and after.paid_by is not None and lost_its_stock(before) and not lost_its_stock(after)
+    if status is status_was and not (paid or gave_up or came_back or found):
         return None
-    move = StockMove.CONSUMED if paid else StockMove.RELEASED if gave_up or came_back else None
+    move = StockMove.CONSUMED if paid or found else StockMove.RELEASED if gave_up or came_back else None
     expired = after.closed is not None and after.closed.kind is ClosedAs.EXPIRED
     return OrderEffect(after.order_id, status, move, expired, also_consumed=came_back)
 
