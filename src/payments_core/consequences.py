@@ -13,6 +13,7 @@ from payments_core.limits import CASES_MAX, LEASE
 from payments_core.money import Money
 from payments_core.payment import (
     MISMATCHES,
+    UNDER_WAY,
     Attempt,
     AttemptState,
     Case,
@@ -23,7 +24,6 @@ from payments_core.payment import (
     ClosedAs,
     CloseReason,
     Payment,
-    RefundState,
 )
 from payments_core.states import CaseKind, ChargeState
 
@@ -48,7 +48,6 @@ STOCK_RELEASED = {"stock": "released"}
 """Stands in the evidence of a reversal whose dismissal gave the stock back."""
 NOT_SAID, NOT_NAMED = "nothing", "not named"
 """Stand in the evidence of a mismatch where the message names no amount, or no merchant."""
-_UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
 _GIVES_UP = {CloseReason.EXPIRED: ClosedAs.EXPIRED, CloseReason.CANCELLED: ClosedAs.CANCELLED}
 
 
@@ -87,9 +86,9 @@ def open_case(
     """The payment with this case open; the same case is not opened twice, and a decided one not again.
 
     What is another loss of money opens anew once the last was decided: a reversal, a dispute by another name, and what
-    is charged back after the gateway had said that everything was back. So does another refund that was refused or came
-    back, and another difference than the decided one. What was accepted is a case again when its charge counts no more:
-    a difference when it is another, late money when it was reversed and comes late once more.
+    is charged back after the gateway had said that everything was back. So does another refund that was refused, came
+    back or is unknown, and another difference than the decided one. What was accepted is a case again when its charge
+    counts no more: a difference when it is another, late money when it was reversed and comes late once more.
     """
     same = [case for case in payment.cases if (case.kind, case.transaction_id) == (kind, transaction_id)]
     if any(case.is_open or not _is_another(case, evidence) for case in same) or len(payment.cases) >= CASES_MAX:
@@ -114,7 +113,7 @@ def _is_another(decided: Case, evidence: Mapping[str, str]) -> bool:
             return decided.decided_by == "gateway"
         case CaseKind.LATE_PAYMENT:
             return decided.decision is CaseDecision.ACCEPT
-        case CaseKind.RETURN_BY_HAND | CaseKind.REFUND_RETURNED:
+        case CaseKind.RETURN_BY_HAND | CaseKind.REFUND_RETURNED | CaseKind.OUTCOME_UNKNOWN:
             return evidence.get("refund") not in (None, decided.evidence.get("refund"))
         case kind if kind in MISMATCHES:
             about = "merchant" if kind is CaseKind.MERCHANT_MISMATCH else "said"
@@ -186,7 +185,7 @@ def _is_known_now(payment: Payment, case: Case) -> bool:
     if page is not None:
         return not page.is_payable
     charge = payment.charge(case.transaction_id or "")
-    waits = any(r.state in _UNDER_WAY and r.transaction_id == case.transaction_id for r in payment.refunds)
+    waits = any(r.state in UNDER_WAY and r.transaction_id == case.transaction_id for r in payment.refunds)
     if charge is None or waits:
         return False
     return not charge.is_live or (charge.asked_by is None and charge.due is not ChargeDue.CANCEL)
@@ -217,7 +216,7 @@ def _keep_a_charge(payment: Payment, now: datetime) -> Payment:
 def under_way_minor(payment: Payment, transaction_id: str) -> int:
     """How much of this charge is on its way back, and may still be refused."""
     rows = (refund for refund in payment.refunds if refund.transaction_id == transaction_id)
-    return sum(refund.amount.amount_minor for refund in rows if refund.state in _UNDER_WAY)
+    return sum(refund.amount.amount_minor for refund in rows if refund.state in UNDER_WAY)
 
 
 def is_sent_by_hand(payment: Payment, transaction_id: str) -> bool:

@@ -25,6 +25,7 @@ from payments_core.money import Money
 from payments_core.payment import (
     MISMATCHES,
     RETURNABLE,
+    UNDER_WAY,
     Case,
     CaseDecision,
     Charge,
@@ -33,7 +34,7 @@ from payments_core.payment import (
     Refund,
     RefundState,
 )
-from payments_core.returns import UNDER_WAY, begin_return, close_returned_cases
+from payments_core.returns import begin_return, close_returned_cases
 from payments_core.states import CaseKind, ChargeState
 from payments_core.unknown import is_overdue, next_look
 

@@ -22,6 +22,7 @@ __all__ = [
     "MISMATCHES",
     "PAYABLE",
     "RETURNABLE",
+    "UNDER_WAY",
     "Attempt",
     "AttemptState",
     "Case",
@@ -104,6 +105,10 @@ class RefundState(Enum):
     UNKNOWN = "unknown"
     RETURNED = "returned"
     """Failed after success: the money came back to us."""
+
+
+UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
+"""May still happen, so it counts against what is left."""
 
 
 class CaseDecision(Enum):

@@ -18,13 +18,12 @@ from payments_core.identity import refund_key
 from payments_core.limits import LEASE, REFUND_ASKED_FOR, REFUNDS_MAX
 from payments_core.money import Money
 from payments_core.observations import Observation, RefundNews, RefundReport
-from payments_core.payment import RETURNABLE, Case, CaseDecision, Charge, Payment, Refund, RefundState
+from payments_core.payment import RETURNABLE, UNDER_WAY, Case, CaseDecision, Charge, Payment, Refund, RefundState
 from payments_core.policy import GatewayTraits
 from payments_core.states import CaseKind, ChargeState
 from payments_core.unknown import is_overdue, next_look
 
 __all__ = [
-    "UNDER_WAY",
     "begin_return",
     "close_returned_cases",
     "hear_refunds",
@@ -42,8 +41,6 @@ __all__ = [
     "without_what_came_back",
 ]
 
-UNDER_WAY = frozenset({RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN})
-"""May still happen, so it counts against what is left."""
 _NEVER_WAS = frozenset({RefundState.REFUSED, RefundState.RETURNED})
 _AFTER_ALL = frozenset({(RefundState.CONFIRMED, RefundState.RETURNED), (RefundState.REFUSED, RefundState.CONFIRMED)})
 _STATE_OF = {
@@ -215,10 +212,10 @@ def refund_refused(payment: Payment, key: str, why: str, by_hand: bool, now: dat
     if refund is None or refund.state not in UNDER_WAY:
         return payment
     payment = payment.with_refund(attrs.evolve(refund, state=RefundState.REFUSED, check_at=None, refused=why))
-    if not by_hand:
-        return payment
-    evidence = {"refund": key, "amount": str(refund.amount), "why": why}
-    return open_case(payment, CaseKind.RETURN_BY_HAND, refund.transaction_id, now, evidence)
+    if by_hand:
+        evidence = {"refund": key, "amount": str(refund.amount), "why": why}
+        payment = open_case(payment, CaseKind.RETURN_BY_HAND, refund.transaction_id, now, evidence)
+    return follow(close_returned_cases(payment, now), now)
 
 
 def hear_refunds(payment: Payment, charge: Charge, message: Observation, now: datetime) -> Payment:

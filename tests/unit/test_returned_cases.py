@@ -1,12 +1,19 @@
 """What becomes of the cases about money that goes back: over when it is back, and decided anew when it is not."""
 
+from datetime import timedelta
+
 import attrs
 
 from payments_core import GatewayTraits, Observation, Signal
 from payments_core.observations import RefundNews, RefundReport
-from payments_core.payment import CaseDecision
+from payments_core.payment import CaseDecision, RefundState
+from payments_core.returns import refund_refused, refund_unanswered
+from payments_core.testing.samples import LATER, NOW
 from payments_core_memory import MemoryGateway
+from unit.values import PAID, WHOLE, charge, kinds, refund
 from unit.world import World, decide, rupiah
+
+SENT = RefundState.SENT
 
 DONE, RETURNED = RefundNews.CONFIRMED, RefundNews.RETURNED
 
@@ -119,3 +126,19 @@ async def test_a_return_by_hand_that_was_dismissed_is_called_for_again() -> None
     charge = world.payment.charge(second)
     assert charge is not None
     assert (charge.left_minor, world.cases) == (0, [])
+
+
+def test_a_refund_that_is_refused_when_everything_is_back_asks_for_no_hand() -> None:
+    """The dashboard was faster: nothing is left to be sent by other means."""
+    back = PAID.with_charge(charge(captured_minor=WHOLE, refunded_minor=WHOLE)).with_refund(refund(SENT, checks=1))
+    told = refund_refused(back, "k-1", "nothing is left", True, LATER)
+    assert [one.kind for one in told.open_cases] == []
+
+
+def test_each_refund_nobody_can_tell_of_is_a_case() -> None:
+    first = refund_unanswered(PAID.with_refund(refund(SENT, checks=9)), "k-1", NOW + timedelta(days=2))
+    decided = first.with_case(attrs.evolve(first.cases[0], decision=CaseDecision.DISMISS, decided_at=LATER))
+    again = refund_unanswered(decided, "k-1", NOW + timedelta(days=3))
+    assert kinds(again) == []
+    second = decided.with_refund(refund(SENT, key="k-2", checks=9))
+    assert kinds(refund_unanswered(second, "k-2", NOW + timedelta(days=3))) == ["outcome_unknown"]

@@ -8,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from payments_core.limits import RECOVERED_MAX
 from payments_core.operations import WISHES
-from payments_core.payment import AttemptState
-from payments_core.returns import UNDER_WAY
+from payments_core.payment import UNDER_WAY, AttemptState
 from payments_core_sqlalchemy.store import SqlStore
 from payments_core_sqlalchemy.tables import attempts, charges, refunds
 

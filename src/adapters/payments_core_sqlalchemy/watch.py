@@ -30,8 +30,7 @@ from payments_core.facts import FactType
 from payments_core.money import CURRENCY_EXPONENTS
 from payments_core.operations import WISHES
 from payments_core.orders import OrderStatus, StockMove
-from payments_core.payment import AttemptState, RefundState
-from payments_core.returns import UNDER_WAY
+from payments_core.payment import UNDER_WAY, AttemptState, RefundState
 from payments_core.states import MONEY, CaseKind
 from payments_core.status import STATUS_ROWS
 from payments_core_sqlalchemy.store import SqlStore

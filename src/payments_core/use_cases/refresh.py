@@ -15,9 +15,8 @@ import attrs
 from payments_core.errors import NotFound, PaymentsError
 from payments_core.limits import REFRESH_BOUND, REFRESH_EVERY, REFRESHES_MAX
 from payments_core.operations import WISHES
-from payments_core.payment import AttemptState, Payment
+from payments_core.payment import UNDER_WAY, AttemptState, Payment
 from payments_core.ports import Turns
-from payments_core.returns import UNDER_WAY
 from payments_core.use_cases.apply_reading import AskGateway
 from payments_core.use_cases.saving import Desk
 

@@ -8,11 +8,10 @@ import attrs
 
 from payments_core.errors import GatewayError, NotFound
 from payments_core.money import Money
-from payments_core.payment import Charge, Payment, Refund
+from payments_core.payment import UNDER_WAY, Charge, Payment, Refund
 from payments_core.policy import GatewayTraits
 from payments_core.ports import Done, Gateway, KeyUsed, Refused, Waiting
 from payments_core.returns import (
-    UNDER_WAY,
     plan_refund,
     refund_confirmed,
     refund_pending,
