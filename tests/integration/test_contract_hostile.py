@@ -67,6 +67,25 @@ def test_json_of_ten_thousand_levels_is_refused(product: Product, kind: str) -> 
         assert call(product, method, path, as_, DEEP[kind]) == 400
 
 
+@pytest.mark.parametrize("end", ["/a\0b", "/a\r\nb", "/a b", "/\ud800"])
+def test_a_return_url_with_what_no_url_holds_is_refused(product: Product, end: str) -> None:
+    order_id = product.order()
+    wish = json.dumps({"return_url": f"{product.url}{end}"}).encode()
+    assert 400 <= call(product, "POST", f"/api/orders/{order_id}/pay/", token("alice"), wish) < 500
+
+
+def test_no_name_is_too_long_for_an_idempotency_key(product: Product) -> None:
+    """It is the name of nothing, and that is what is said."""
+    long = "x" * 500
+    for path in (f"/api/orders/{long}/pay/", f"/api/payments/{long}/refunds", f"/api/payments/{long}/capture"):
+        answer = product.call("POST", path, as_=operator(), json={}, headers={"Idempotency-Key": "k-1"})
+        assert problem(answer, answer.status_code)["status"] in {403, 404}, path
+
+
+def test_stock_has_no_sku_that_no_order_could_name(product: Product) -> None:
+    assert call(product, "PUT", f"/api/stock/{'x' * 51}", product.shop, b'{"available": 1}') == 400
+
+
 def test_json_whose_text_is_no_utf_8_is_refused(product: Product) -> None:
     for method, path in (("PUT", f"/api/orders/o-{secrets.token_hex(4)}"), ("PUT", "/api/stock/book")):
         assert call(product, method, path, product.shop, b'{"customer": "\xff"}') == 400
@@ -133,9 +152,12 @@ def test_questions_that_are_none_are_answered_politely(product: Product, nasty: 
 
 def test_a_name_in_a_token_that_no_database_stores_is_answered_politely(product: Product) -> None:
     order_id = product.order()
-    for name in ("a\0b", "\0", "\u202e", "x" * 3000, "' or 1=1 --"):
+    nobody = ("a\0b", "\0", "\ud800", "x" * 3000)
+    for name in (*nobody, "\u202e", "x" * 255, "' or 1=1 --"):
         for method, path in (("GET", ""), ("POST", "/pay/"), ("GET", "/payment-status/")):
-            assert call(product, method, f"/api/orders/{order_id}{path}", token(name)) == (401 if "\0" in name else 404)
+            assert call(product, method, f"/api/orders/{order_id}{path}", token(name)) == (
+                401 if name in nobody else 404
+            )
     service = token("a\0b", payments_role="service", scope="orders:write orders:read payments:write")
     assert (
         call(product, "PUT", f"/api/orders/o-{secrets.token_hex(4)}", service, json.dumps(order_body()).encode()) < 500

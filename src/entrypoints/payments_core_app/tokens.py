@@ -37,6 +37,8 @@ _CACHE_MAX = 10_000
 _CACHE_S = 60.0
 """How long a checked token is believed without checking it again, never beyond its own end."""
 _TOKEN_CHARS_MAX = 8192
+_SUBJECT_MAX = 255
+"""Characters of a caller's name; an index of PostgreSQL takes no name of any length."""
 _JWKS_TIMEOUT_S = 5
 
 
@@ -145,8 +147,9 @@ class _Claims:
 
 def _caller(claims: dict[str, Any]) -> Caller:
     subject, role, scope = claims["sub"], claims.get("payments_role"), claims.get("scope", "")
-    if not subject or "\0" in subject:
-        raise Unauthenticated("the token names nobody")  # a NUL is stored by no PostgreSQL, so it is nobody's name
+    half_a_letter = any("\ud800" <= letter <= "\udfff" for letter in subject)
+    if not 1 <= len(subject) <= _SUBJECT_MAX or "\0" in subject or half_a_letter:
+        raise Unauthenticated("the token names nobody")  # PostgreSQL can store no such name
     if role is None:
         return Caller(subject, None, frozenset())
     return Caller(subject, Role(role), frozenset(scope.split() if isinstance(scope, str) else ()))

@@ -37,7 +37,8 @@ Amount = str | int
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 Email = Annotated[str, Meta(max_length=255, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
-Sku = Annotated[str, Meta(min_length=1, max_length=50)]
+SKU_MAX = 50
+Sku = Annotated[str, Meta(min_length=1, max_length=SKU_MAX)]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 Method = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$")]
 

@@ -16,6 +16,7 @@ from litestar.params import HeaderParameter
 from payments_core.errors import Conflict, InvalidInput, StorageError
 from payments_core.ports import Clock
 from payments_core_app.http.auth import caller_of
+from payments_core_app.http.order_input import ORDER_ID
 from payments_core_app.http.requests import Call
 from payments_core_sqlalchemy.idempotency import Answered, Begun, OtherRequest, RequestKey, SqlIdempotency, UnderWay
 
@@ -51,6 +52,8 @@ class Idempotency:
             return await work()
         if not _KEY.fullmatch(key):
             raise InvalidInput("an Idempotency-Key has 1 to 255 visible ASCII characters", code="invalid_request")
+        if not ORDER_ID.fullmatch(about):
+            return await work()  # nothing is named so: the work says it, and does nothing that could be done twice
         slot = RequestKey(about, caller_of(request).actor, _route(request), key)
         match await self._keys.begin(slot, _fingerprint(request.path_params, body), self._clock.now()):
             case Answered(status, stored):

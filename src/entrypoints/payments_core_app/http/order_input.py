@@ -9,7 +9,7 @@ from payments_core.errors import AmountNotRepresentable, InvalidInput
 from payments_core.money import Currency, Money
 from payments_core.orders import Customer, Item, Order, Shipping
 from payments_core.ports import Gateway
-from payments_core_app.http.bodies import Amount, CustomerBody, ItemBody, OrderBody, ShippingBody
+from payments_core_app.http.bodies import SKU_MAX, Amount, CustomerBody, ItemBody, OrderBody, ShippingBody
 
 __all__ = ["ORDER_ID", "check_free_text", "order_from", "refuse_unsayable"]
 
@@ -112,9 +112,10 @@ def _shipping(body: ShippingBody, currency: Currency) -> Shipping:
 
 
 def check_sku(sku: str) -> str:
-    """The sku, when a path and a gateway can carry it."""
-    if "/" in sku or sku != sku.strip():
-        raise InvalidInput("a sku holds no slash and no blank at its ends", code="invalid_request")
+    """The sku, when a path and a gateway can carry it, and an order could name it."""
+    if "/" in sku or sku != sku.strip() or not 1 <= len(sku) <= SKU_MAX:
+        told = f"a sku has 1 to {SKU_MAX} characters, no slash, and no blank at its ends"
+        raise InvalidInput(told, code="invalid_request")
     return _plain("sku", sku)
 
 

@@ -85,6 +85,8 @@ def _wish(body: PayBody, settings: Settings) -> PageWish:
 
 def _check_return_url(url: str, settings: Settings) -> None:
     """Only allow-listed origins, and the shop's own: an open redirect would lend our name to anybody."""
+    if not url.isprintable() or " " in url:
+        raise InvalidInput("return_url holds what no URL does", code="return_url_not_allowed")
     try:
         parts = urlsplit(url)
     except ValueError as error:
