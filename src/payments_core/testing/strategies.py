@@ -41,6 +41,7 @@ moments = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1), timezones=st.
 monies = st.builds(Money, st.integers(0, 10**12), currencies)
 counts = st.integers(0, 50)
 minors = st.integers(0, 10**12)
+accounts = st.sampled_from(["default", "second"])
 
 
 def maybe(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
@@ -73,6 +74,9 @@ charges = st.builds(
     decline=maybe(st.builds(Decline, words, maybe(words), moments)),
     occurred_at=maybe(moments),
     due=maybe(st.sampled_from(ChargeDue)),
+    capture_minor=maybe(minors),
+    asked_by=maybe(words),
+    asked_at=maybe(moments),
     check_at=maybe(moments),
     checks=counts,
 )
@@ -80,6 +84,7 @@ attempts = st.builds(
     Attempt,
     number=st.just(1),
     provider=st.sampled_from(["midtrans", "stripe"]),
+    account=accounts,
     provider_order_id=references,
     state=st.sampled_from(AttemptState),
     amount=monies,
@@ -110,6 +115,9 @@ refunds = st.builds(
     state=st.sampled_from(RefundState),
     by=words,
     reason=maybe(words),
+    asked_as=maybe(references),
+    case=maybe(counts),
+    refused=maybe(words),
     at=moments,
     check_at=maybe(moments),
     checks=counts,
@@ -137,10 +145,14 @@ def payments(draw: st.DrawFn) -> Payment:
         for number, page in enumerate(draw(st.lists(attempts, max_size=3)), start=1)
     ]
     pages = [page if page is pages[-1] else attrs.evolve(page, state=AttemptState.DEAD) for page in pages]
-    tries = draw(st.lists(charges, max_size=3, unique_by=lambda c: c.transaction_id)) if pages else []
+    tries = [
+        attrs.evolve(charge, attempt=draw(st.integers(1, len(pages))))
+        for charge in (draw(st.lists(charges, max_size=3, unique_by=lambda c: c.transaction_id)) if pages else [])
+    ]
     amount = draw(st.builds(Money, st.integers(1, 10**12), currencies))
     return Payment(
         payment_id=payment_id,
+        account=draw(accounts),
         order_id=draw(references),
         amount=amount,
         owed=draw(monies),
