@@ -37,8 +37,12 @@ class TestHonestStore(StoreContract):
     def store(self) -> MemoryStore:
         return MemoryStore()
 
+    @pytest.fixture
+    def shop(self, store: MemoryStore) -> RegistryKeeper:
+        return RegistryKeeper(store)
 
-class TestForgetfulStore(StoreContract):
+
+class TestForgetfulStore(TestHonestStore):
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore(payments=ForgetfulPayments())

@@ -6,11 +6,15 @@ Orders are another port (`order_books`); a store that keeps the shop's orders as
         @pytest.fixture
         def store(self) -> MyStore:
             return MyStore(...)
+
+`Store.find` needs an order to find, and the port has no method that makes one: a class with a `shop` fixture, a
+`Shopkeeper` over the same store, proves it too. `OrderRegistryContract` brings one.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 import pytest
@@ -18,15 +22,37 @@ import pytest
 from payments_core.decide import Verdict
 from payments_core.errors import StaleWrite
 from payments_core.facts import Event
-from payments_core.payment import Charge, ChargeDue, Payment
-from payments_core.ports import Change, Due, DueKind, Kept, PaymentFilter, Store
-from payments_core.states import ChargeState
+from payments_core.identity import provider_order_id
+from payments_core.payment import AttemptState, Case, CaseDecision, Charge, ChargeDue, Payment, Refund, RefundState
+from payments_core.ports import Change, Due, DueKind, Kept, OrderPayment, PaymentFilter, Store
+from payments_core.states import CaseKind, ChargeState
 from payments_core.status import PaymentStatus
+from payments_core.testing.full import bare, full_payment
+from payments_core.testing.order_books import Shopkeeper
 from payments_core.testing.samples import LATER, NOW, arrived, event, notification, payment
 
 __all__ = ["StoreContract"]
 
 FIRST, SECOND = payment(1).payment_id, payment(2).payment_id
+READING_S = 10
+"""A reading that waits for the writer beside it would wait for ever; seconds."""
+DUE_PARTS: Mapping[DueKind, str] = {
+    DueKind.NOTIFICATION: "",
+    DueKind.ATTEMPT: "1",
+    DueKind.CHARGE: "tx",
+    DueKind.REFUND: "r-1",
+    DueKind.DEADLINE: "",
+}
+"""The part that is due, of each kind but ORDER: an order belongs to its order book, and proves itself there."""
+FILTERED: Mapping[str, Sequence[tuple[Any, Sequence[int]]]] = {
+    "status": [(PaymentStatus.PENDING, [6, 4, 2, 1]), (PaymentStatus.SUCCESS, [5]), (PaymentStatus.REFUNDED, [])],
+    "provider": [("midtrans", [6, 5, 4, 2, 1]), ("stripe", [3]), ("nobody", [])],
+    "order_id": [("o-3", [3]), ("o-9", [])],
+    "created_from": [(LATER, [6]), (NOW, [6, 5, 4, 3, 2, 1])],
+    "created_to": [(LATER, [5, 4, 3, 2, 1]), (NOW, [])],
+    "needs_review": [(True, [2]), (False, [6, 5, 4, 3, 1])],
+}
+"""Which of `different_payments` a filter leaves, newest first."""
 
 
 class StoreContract:
@@ -96,6 +122,79 @@ class StoreContract:
         async with store.reading() as uow:
             assert await uow.payments.load([stored.payment_id]) == {stored.payment_id: changed}
 
+    async def test_no_field_of_a_payment_is_lost(self, store: Store) -> None:
+        """Not when it is made, not when everything about it changed, and not when there is nothing to say any more."""
+        stored: Payment | None = None
+        for version, said in enumerate((full_payment(), full_payment(turn=1), bare(full_payment(turn=1))), start=1):
+            wanted = attrs.evolve(said, version=version, events=version)
+            after, events = attrs.evolve(wanted, version=version - 1), [event(wanted, version)]
+            assert await self.saved(store, after, before=stored, events=events) == wanted
+            for read in await self.read_in_every_way(store, wanted.payment_id):
+                assert read == wanted
+            stored = wanted
+
+    async def read_in_every_way(self, store: Store, payment_id: str) -> list[Payment]:
+        """The only payment there is: loaded, locked, listed."""
+        async with store.reading() as uow:
+            loaded = await uow.payments.load([payment_id])
+        async with store.reading() as uow:
+            listed = await uow.payments.newest(PaymentFilter(), before=None, limit=9)
+        async with store.transaction() as uow:
+            locked = await uow.payments.lock([payment_id])
+        return [loaded[payment_id], *listed, locked[payment_id]]
+
+    async def test_what_is_not_committed_is_seen_by_nobody_else(self, store: Store) -> None:
+        """A buyer must not read that an order is paid before it is; nor does a reader wait for the writer."""
+        made = await self.saved(store, payment())
+        async with store.transaction() as uow:
+            await uow.payments.lock([made.payment_id])
+            await uow.payments.save([Change(made, attrs.evolve(made, paid_at=NOW), [event(made, 1)])])
+            await uow.payments.save([Change(None, payment(2), [])])
+            await uow.inbox.put([arrived(notification())])
+            async with asyncio.timeout(READING_S), store.reading() as reading:
+                assert await reading.payments.load([FIRST, SECOND]) == {FIRST: made}
+                assert await reading.payments.history(FIRST, after=0, limit=9) == []
+                assert await reading.payments.newest(PaymentFilter(), before=None, limit=9) == [made]
+                assert await reading.inbox.load([notification().key]) == []
+            await uow.commit()
+        async with store.reading() as reading:
+            assert (await reading.payments.load([FIRST]))[FIRST].paid_at == NOW
+
+    async def test_the_payment_of_an_order_is_found(self, store: Store, orders_in: Shopkeeper) -> None:
+        """What the buyer's browser asks for, again and again: the whole payment, as it stands now."""
+        order_id = await orders_in.place(units=2, left=3, at=NOW)
+        async with store.reading() as uow:
+            order = await uow.orders.get(order_id)
+        assert order is not None
+        assert await store.find(order_id) == OrderPayment(order.customer.id, None)
+        full, changed = (full_payment(turn=turn) for turn in (0, 1))
+        async with store.transaction() as uow:
+            assert await uow.orders.claim(order_id, full.payment_id)
+            (stored,) = (await uow.payments.save([Change(None, attrs.evolve(full, order_id=order_id), [])])).values()
+            await uow.commit()
+        assert await store.find(order_id) == OrderPayment(order.customer.id, stored)
+        newer = attrs.evolve(changed, order_id=order_id, version=stored.version)
+        stored = await self.saved(store, newer, before=stored)
+        assert await store.find(order_id) == OrderPayment(order.customer.id, stored)
+        bound = attrs.evolve(bare(stored), events=1)
+        stored = await self.saved(store, bound, before=stored, events=[event(bound, 1)])
+        assert await store.find(order_id) == OrderPayment(order.customer.id, stored)
+
+    async def test_the_payment_of_an_order_nobody_placed_is_none(self, store: Store) -> None:
+        """A link with somebody's typing error is answered 404, and is no crash."""
+        await self.saved(store, payment())
+        assert await store.find("nobody-placed-this") is None
+
+    @pytest.fixture
+    def orders_in(self, request: pytest.FixtureRequest) -> Shopkeeper:
+        """Who places orders in the store, if the test module says it."""
+        try:
+            shop = request.getfixturevalue("shop")
+        except pytest.FixtureLookupError:
+            pytest.skip("Store.find is not proved: give a `shop` fixture, a Shopkeeper whose orders are in this store")
+        assert isinstance(shop, Shopkeeper)
+        return shop
+
     async def test_history_is_appended_in_order_and_paged(self, store: Store) -> None:
         """The history is what is shown to a person when money is in doubt."""
         made = payment()
@@ -105,32 +204,63 @@ class StoreContract:
             assert await uow.payments.history(made.payment_id, after=0, limit=9) == [event(made, n) for n in (1, 2, 3)]
 
     async def test_numbers_of_questions_never_repeat(self, store: Store) -> None:
-        """An answer that was overtaken is known by its number."""
+        """An answer that was overtaken is known by its number; no save gives one out again."""
         made = await self.saved(store, payment())
         taken = []
         for _ in range(3):
             async with store.transaction() as uow:
                 taken.append((await uow.payments.take_numbers([made.payment_id, "unknown"]))[made.payment_id])
+                (locked,) = (await uow.payments.lock([made.payment_id])).values()
+                await uow.payments.save([Change(locked, attrs.evolve(locked, paid_at=NOW), [])])
                 await uow.commit()
         assert taken == [1, 2, 3]
 
-    async def test_lists_are_newest_first_filtered_and_paged(self, store: Store) -> None:
-        """Every filter, and pages that miss nothing."""
-        made = [await self.saved(store, payment(number)) for number in range(1, 6)]
+    async def test_lists_are_newest_first_and_paged(self, store: Store) -> None:
+        """Pages that miss nothing."""
+        for number in range(1, 6):
+            await self.saved(store, payment(number))
         async with store.reading() as uow:
             first = await uow.payments.newest(PaymentFilter(), before=None, limit=2)
             rest = await uow.payments.newest(PaymentFilter(), before=first[-1].payment_id, limit=9)
-            by_order = await uow.payments.newest(PaymentFilter(order_id="o-3"), before=None, limit=9)
-            by_status = await uow.payments.newest(PaymentFilter(status=PaymentStatus.SUCCESS), before=None, limit=9)
-            fresh = await uow.payments.newest(PaymentFilter(created_from=LATER), before=None, limit=9)
-            calm = PaymentFilter(
-                needs_review=False, provider="midtrans", created_to=LATER, status=PaymentStatus.PENDING
-            )
-            calm_ones = await uow.payments.newest(calm, before=None, limit=9)
         assert [p.order_id for p in (*first, *rest)] == ["o-5", "o-4", "o-3", "o-2", "o-1"]
-        assert [p.order_id for p in by_order] == ["o-3"]
-        assert by_status == fresh == []
-        assert len(calm_ones) == len(made)
+
+    async def test_each_filter_of_a_list_leaves_what_fits(self, store: Store) -> None:
+        """An operator who asks for what needs a person must see that, and all of that; the filters add up."""
+        assert {field.name for field in attrs.fields(PaymentFilter)} == set(FILTERED), "a filter nobody proved"
+        for made in self.different_payments():
+            await self.saved(store, made)
+        async with store.reading() as uow:
+            for name, cases in FILTERED.items():
+                for value, numbers in cases:
+                    wanted = attrs.evolve(PaymentFilter(), **{name: value})
+                    fit = await uow.payments.newest(wanted, before=None, limit=9)
+                    assert (name, value, [p.order_id for p in fit]) == (name, value, [f"o-{n}" for n in numbers])
+            calm = PaymentFilter(
+                status=PaymentStatus.PENDING, provider="midtrans", created_to=LATER, needs_review=False
+            )
+            assert [p.order_id for p in await uow.payments.newest(calm, before=None, limit=1)] == ["o-4"]
+            older = await uow.payments.newest(calm, before=payment(4).payment_id, limit=9)
+            assert [p.order_id for p in older] == ["o-1"]
+
+    def different_payments(self) -> list[Payment]:
+        """Six payments, each unlike the first in one thing that a list can ask for."""
+        first, reviewed, elsewhere, settled_case, paid, late = (payment(number) for number in range(1, 7))
+        case = Case(number=1, kind=CaseKind.LATE_PAYMENT, transaction_id=None, opened_at=NOW)
+        decided = attrs.evolve(case, decision=CaseDecision.DISMISS, decided_by="operator:ani", decided_at=NOW)
+        dead = attrs.evolve(elsewhere.attempt(1), state=AttemptState.DEAD)
+        named = provider_order_id(elsewhere.payment_id, 2)
+        other = attrs.evolve(dead, number=2, provider="stripe", provider_order_id=named)
+        charge = Charge(
+            transaction_id="tx", attempt=1, state=ChargeState.SETTLED, amount=paid.amount, captured_minor=10_000_000
+        )
+        return [
+            first,
+            attrs.evolve(reviewed, cases=(case,)),
+            elsewhere.with_attempt(dead).with_attempt(other),
+            attrs.evolve(settled_case, cases=(decided,)),
+            attrs.evolve(paid.with_charge(charge), paid_by="tx", paid_at=NOW),
+            attrs.evolve(late, created_at=LATER),
+        ]
 
     async def test_a_transaction_belongs_to_the_payment_that_bound_it_first(self, store: Store) -> None:
         """Where a status answer does not name our order id, this says whose money it is."""
@@ -225,6 +355,19 @@ class StoreContract:
     # ── due work ──────────────────────────────────────────────────────────────────────────────────────────────────
     async def test_due_rows_are_claimed_once_until_the_lease_ends(self, store: Store) -> None:
         """A worker that died gives its rows back; until then nobody else has them."""
+        made = self.due_payment()
+        await self.saved(store, made)
+        hint = notification(1, made.payment_id)
+        await self.put(store, [arrived(hint, Verdict.WAITING, check_at=NOW)])
+        for kind, part in DUE_PARTS.items():
+            (due,) = await self.claimed(store, kind, NOW)
+            assert (due.kind, due.id, due.part) == (kind, made.payment_id, part)
+            assert due.key == (hint.key if kind is DueKind.NOTIFICATION else None)
+            assert await self.claimed(store, kind, NOW) == []
+            assert len(await self.claimed(store, kind, LATER)) == 1
+
+    def due_payment(self) -> Payment:
+        """A payment of which everything is due, now."""
         made = payment(deadline_at=NOW)
         page = attrs.evolve(made.attempt(1), check_at=NOW)
         charge = Charge(
@@ -235,20 +378,26 @@ class StoreContract:
             due=ChargeDue.RECHECK,
             check_at=NOW,
         )
-        await self.saved(store, made.with_attempt(page).with_charge(charge))
-        hint = notification(1, made.payment_id)
-        await self.put(store, [arrived(hint, Verdict.WAITING, check_at=NOW)])
-        for kind, part in (
-            (DueKind.NOTIFICATION, ""),
-            (DueKind.ATTEMPT, "1"),
-            (DueKind.CHARGE, "tx"),
-            (DueKind.DEADLINE, ""),
-        ):
-            (due,) = await self.claimed(store, kind, NOW)
-            assert (due.id, due.part) == (made.payment_id, part)
-            assert (due.key is not None) is (kind is DueKind.NOTIFICATION)
-            assert await self.claimed(store, kind, NOW) == []
-            assert len(await self.claimed(store, kind, LATER)) == 1
+        refund = Refund(
+            key="r-1",
+            transaction_id="tx",
+            amount=made.amount,
+            state=RefundState.UNKNOWN,
+            by="operator:ani",
+            at=NOW,
+            check_at=NOW,
+        )
+        return made.with_attempt(page).with_charge(charge).with_refund(refund)
+
+    async def test_what_is_done_is_not_due_any_more(self, store: Store) -> None:
+        """A row that stays due is asked about for ever."""
+        made = await self.saved(store, self.due_payment())
+        hint = arrived(notification(1, made.payment_id), Verdict.WAITING, check_at=NOW)
+        await self.put(store, [hint])
+        await self.saved(store, bare(made), before=made)
+        await self.put(store, [attrs.evolve(hint, fresh=False, verdict=Verdict.APPLIED, check_at=None)])
+        for kind in DUE_PARTS:
+            assert await self.claimed(store, kind, LATER + timedelta(days=9)) == []
 
     async def test_what_is_not_due_is_not_claimed_and_the_oldest_comes_first(self, store: Store) -> None:
         """What has waited longest is looked at first, a bounded batch at a time."""

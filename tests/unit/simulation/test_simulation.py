@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from payments_core.testing.order_registries import RegistryKeeper
 from payments_core.testing.stores import StoreContract
 from unit.simulation.run import replay_command, simulate
 from unit.simulation.store import SimulatedStore
@@ -23,6 +24,10 @@ class TestSimulatedStore(StoreContract):
     @pytest.fixture
     def store(self) -> SimulatedStore:
         return SimulatedStore()
+
+    @pytest.fixture
+    def shop(self, store: SimulatedStore) -> RegistryKeeper:
+        return RegistryKeeper(store)
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, _AT_ONCE))
