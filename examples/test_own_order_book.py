@@ -10,7 +10,7 @@ import pytest
 from payments_core import Currency, Customer, Item, Money, Order, OrderStatus
 from payments_core.orders import StockMove
 from payments_core.ports import OrderEffect
-from payments_core.testing.order_books import OrderBookContract, StockContract, StockKeeper
+from payments_core.testing.order_books import Bill, OrderBookContract, StockContract, StockKeeper
 
 pytest_plugins = ["payments_core.testing"]
 
@@ -112,6 +112,10 @@ class Shop(StockKeeper):
         self._database.execute(sale, [f"sale-{product}", product, units, at.isoformat()])
         self._database.commit()
         return f"sale-{product}"
+
+    async def bill(self, order_id: str) -> Bill:
+        sale = self._database.execute("SELECT units FROM sales WHERE id = ?", [order_id]).fetchone()
+        return Bill("alice", Money(sale["units"] * 5_000_000, RUPIAH))
 
     async def left(self, order_id: str) -> int:
         query = "SELECT stock FROM products JOIN sales ON product = products.id WHERE sales.id = ?"

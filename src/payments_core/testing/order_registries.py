@@ -15,7 +15,8 @@ from payments_core.errors import Conflict, InvalidInput
 from payments_core.money import Money
 from payments_core.orders import Item, Order, OrderStatus, StockMove
 from payments_core.ports import Change, DueKind, OrderEffect, OrderRegistry, Placed, ShopStore
-from payments_core.testing.order_books import OrderBookContract, StockContract, StockKeeper
+from payments_core.testing.full import full_order
+from payments_core.testing.order_books import Bill, OrderBookContract, StockContract, StockKeeper
 from payments_core.testing.samples import IDR, NOW, order, payment
 
 __all__ = ["OrderRegistryContract", "RegistryKeeper"]
@@ -27,6 +28,7 @@ class RegistryKeeper(StockKeeper):
 
     store: ShopStore
     placed: int = 0
+    bills: dict[str, Bill] = attrs.field(factory=dict)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[OrderRegistry]:
@@ -42,7 +44,12 @@ class RegistryKeeper(StockKeeper):
         async with self.transaction() as book:
             await book.put_stock(f"book-{self.placed}", units + left)
             await book.place(attrs.evolve(wanted, expires_at=at + timedelta(hours=24)))
+        self.bills[wanted.order_id] = Bill(wanted.customer.id, wanted.total)
         return wanted.order_id
+
+    async def bill(self, order_id: str) -> Bill:
+        """What was placed, before the registry saw it."""
+        return self.bills[order_id]
 
     async def left(self, order_id: str) -> int:
         """How many units of this order's product can still be reserved."""
@@ -79,6 +86,50 @@ class OrderRegistryContract(OrderBookContract, StockContract):
         _, again = await self.placed(store, order())
         assert again is Placed.SAME
         assert await self.level(store) == (3, 2)
+
+    async def test_an_order_is_kept_whole(self, store: ShopStore) -> None:
+        """Discount, shipping, a variant: what the buyer saw in the cart is what the page asks for, and what is sent."""
+        wanted = full_order()
+        await self.shelve(store, wanted, more=3)
+        assert await self.placed(store, wanted) == (wanted, Placed.NEW)
+        assert await self.placed(store, wanted) == (wanted, Placed.SAME)
+        async with store.reading() as uow:
+            assert await uow.orders.get(wanted.order_id) == wanted
+        async with store.transaction() as uow:
+            assert await uow.orders.lock([wanted.order_id]) == {wanted.order_id: wanted}
+
+    async def test_every_line_moves_its_stock(self, store: ShopStore) -> None:
+        """The second thing in the cart is promised to the buyer as well, and comes back as well."""
+        wanted = full_order()
+        reserved = wanted.tracked_units().values()
+        await self.shelve(store, wanted, more=3)
+        await self.placed(store, wanted)
+        assert await self.levels(store, wanted) == [(3, units) for units in reserved]
+        await self.applied_to(store, wanted, StockMove.RELEASED)
+        assert await self.levels(store, wanted) == [(3 + units, 0) for units in reserved]
+        async with store.transaction() as uow:
+            assert await uow.orders.reserve_again(wanted.order_id, NOW)
+            await uow.commit()
+        assert await self.levels(store, wanted) == [(3, units) for units in reserved]
+        await self.applied_to(store, wanted, StockMove.CONSUMED)
+        assert await self.levels(store, wanted) == [(3, 0), (3, 0)]
+
+    async def test_a_line_that_cannot_be_had_leaves_the_others_where_they_are(self, store: ShopStore) -> None:
+        """All of it or nothing: half an order cannot be paid, and what it took nobody else could buy."""
+        wanted = full_order()
+        *others, last = sorted(wanted.tracked_units())
+        await self.shelve(store, wanted, more=3)
+        await self.placed(store, wanted)
+        await self.applied_to(store, wanted, StockMove.RELEASED)
+        async with store.transaction() as uow:
+            await uow.orders.put_stock(last, wanted.tracked_units()[last] - 1)
+            assert not await uow.orders.reserve_again(wanted.order_id, NOW)
+            await uow.commit()
+        left = [(3 + wanted.tracked_units()[sku], 0) for sku in others]
+        assert await self.levels(store, wanted) == [*left, (wanted.tracked_units()[last] - 1, 0)]
+        with pytest.raises(Conflict) as refused:
+            await self.placed(store, attrs.evolve(wanted, order_id="o-2"))
+        assert refused.value.code == "out_of_stock"
 
     async def test_a_changed_order_reserves_anew(self, store: ShopStore) -> None:
         """The cart may change until the first page is opened; what it held counts as free for itself."""
@@ -196,6 +247,26 @@ class OrderRegistryContract(OrderBookContract, StockContract):
             placed = await uow.orders.place(wanted)
             await uow.commit()
         return placed
+
+    async def shelve(self, store: ShopStore, wanted: Order, *, more: int) -> None:
+        """Stock of everything this order asks for, and so many more."""
+        async with store.transaction() as uow:
+            for sku, units in wanted.tracked_units().items():
+                await uow.orders.put_stock(sku, units + more)
+            await uow.commit()
+
+    async def applied_to(self, store: ShopStore, placed: Order, move: StockMove) -> None:
+        """The stock of this order moved, whatever is said of its status."""
+        async with store.transaction() as uow:
+            effect = OrderEffect(placed.order_id, OrderStatus.PENDING, move)
+            assert await uow.orders.apply([effect]) == {placed.order_id: move}
+            await uow.commit()
+
+    async def levels(self, store: ShopStore, wanted: Order) -> list[tuple[int, int]]:
+        """Units that can still be reserved and units that are, of each product in this order, by its sku."""
+        async with store.reading() as uow:
+            found = [await uow.orders.stock(sku) for sku in sorted(wanted.tracked_units())]
+        return [(level.available, level.reserved) for level in found if level is not None]
 
     async def due(self, store: ShopStore, now: datetime) -> list[str]:
         """Ids of the orders that are due now."""
