@@ -1,5 +1,11 @@
 """The other side of the memory gateway, for the contract of gateways."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+
+from payments_core.money import Money
 from payments_core.payment import Attempt
 from payments_core.ports import PageOpened
 from payments_core.states import Signal
@@ -30,3 +36,14 @@ class MemoryWire(Wire):
 
     def loses_the_next_answer(self) -> None:
         self._gateway.lost_answers = 1
+
+    def asked_for(self, page: PageOpened, attempt: Attempt) -> Money:  # noqa: ARG002 - the token says it
+        return next(known.amount for known in self._gateway.pages.values() if known.token == page.token)
+
+    def says(self, transaction_id: str, word: str) -> None:
+        was = self._gateway.transactions[transaction_id]
+        invented: Any = SimpleNamespace(value=word)
+        self._gateway.transactions[transaction_id] = attrs.evolve(was, words=(*was.words, invented))
+
+    def holds_the_next_answer(self) -> None:
+        self.loses_the_next_answer()  # no time passes here: whoever gets no answer has waited for it already

@@ -22,6 +22,8 @@ __all__ = ["KEY", "SECRET", "Request", "StripeDouble", "signed", "stripe_double"
 
 KEY, SECRET = "sk_test_double_4eC39HqLyjWDarjtT1zdp7dc", "whsec_double_secret"
 Object = dict[str, Any]
+_HOLD_S = 30
+"""A held answer comes never; after so long its connection is given up, if nobody asked for its end before."""
 _OPEN_STATES = ("requires_payment_method", "requires_confirmation", "requires_action")
 
 
@@ -53,7 +55,10 @@ def signed(event: Object, *, secret: str = SECRET, at: int | None = None) -> tup
 
 @attrs.define
 class StripeDouble:
-    """`faults` are done to the next calls, the first to the first; `seen` remembers what came in."""
+    """`faults` are done to the next calls, the first to the first; `seen` remembers what came in.
+
+    `refuse` is a 503, `lose` cuts the connection after the effect, `hold` leaves it open without an answer.
+    """
 
     url: str = ""
     sessions: dict[str, Object] = attrs.field(factory=dict)
@@ -122,6 +127,13 @@ class StripeDouble:
             intent.update(status="requires_payment_method", last_payment_error=error)
             self._tell("payment_intent.payment_failed", intent)
             self._tell("checkout.session.async_payment_failed", self._session_of(intent))
+
+    def says(self, intent_id: str, status: str) -> None:
+        """An intent has this status, whatever it means."""
+        with self._lock:
+            intent = self.intents[intent_id]
+            intent["status"] = status
+            self._tell("payment_intent.processing", intent)
 
     def lapses(self, intent_id: str) -> None:
         """Held money is let go by the bank."""
@@ -377,6 +389,7 @@ def form_of(text: str) -> Object:
 def stripe_double() -> Iterator[StripeDouble]:
     """The double on loopback, one thread a connection."""
     double = StripeDouble()
+    released = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -393,8 +406,9 @@ def stripe_double() -> Iterator[StripeDouble]:
                 status, answer = (
                     (503, {"error": {"type": "api_error"}}) if fault == "refuse" else double.answer(request)
                 )
-            if fault == "lose":
+            if fault in ("lose", "hold"):
                 self.close_connection = True
+                released.wait(_HOLD_S if fault == "hold" else 0)
                 return
             raw = json.dumps(answer).encode()
             self.send_response(status)
@@ -420,5 +434,6 @@ def stripe_double() -> Iterator[StripeDouble]:
         try:
             yield double
         finally:
+            released.set()
             server.shutdown()
             thread.join()

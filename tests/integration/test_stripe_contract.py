@@ -4,11 +4,14 @@ The simulator is a witness of its own; the double, which the other tests of the 
 """
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from harness.stripe_double import KEY, SECRET, StripeDouble, signed, stripe_double
+from payments_core.money import Currency, Money
 from payments_core.payment import Attempt
 from payments_core.ports import PageClosing, PageOpened
 from payments_core.states import Signal
@@ -16,6 +19,8 @@ from payments_core.testing.gateways import GatewayContract, Wire
 from payments_core_simulator.process import RunningSimulator, running_simulator
 from payments_core_stripe import StripeGateway, StripeSettings
 
+HANG_S = 30
+"""Longer than anybody here waits."""
 DEEDS = {Signal.PENDING: "action", Signal.SETTLED: "paid", Signal.AUTHORIZED: "authorized"}
 
 
@@ -39,7 +44,18 @@ class DoubleWire(Wire):
         return self._double.buyer(page.token, DEEDS[outcome])
 
     def becomes(self, transaction_id: str, word: Signal) -> None:
-        raise NotImplementedError(f"{transaction_id} {word}")
+        assert word is Signal.SETTLED
+        self._double.succeeds(transaction_id)
+
+    def asked_for(self, page: PageOpened, attempt: Attempt) -> Money:  # noqa: ARG002 - by the session
+        session = self._double.sessions[page.token]
+        return Money(session["amount_total"], Currency.of(session["currency"].upper()))  # two decimals at Stripe too
+
+    def says(self, transaction_id: str, word: str) -> None:
+        self._double.says(transaction_id, word)
+
+    def holds_the_next_answer(self) -> None:
+        self._double.faults = ["hold"]
 
     def notification(self, transaction_id: str) -> tuple[bytes, dict[str, str]]:
         about = (event for event in reversed(self._double.events) if event["data"]["object"]["id"] == transaction_id)
@@ -58,6 +74,14 @@ def double() -> Iterator[StripeDouble]:
         yield running
 
 
+@asynccontextmanager
+async def stripe_at(url: str, *, timeout_s: float) -> AsyncIterator[StripeGateway]:
+    timeout = timedelta(seconds=timeout_s)
+    gateway = StripeGateway(StripeSettings(secret_key=KEY, webhook_secrets=(SECRET,), api_url=url, timeout=timeout))
+    yield gateway
+    await gateway.close()
+
+
 class TestStripeGateway(GatewayContract):
     secrets = (KEY, "sk_test", SECRET, "whsec")
     price_minor = 7_500_000
@@ -66,12 +90,13 @@ class TestStripeGateway(GatewayContract):
     @pytest.fixture
     async def gateway(self, double: StripeDouble) -> AsyncIterator[StripeGateway]:
         double.faults.clear()
-        settings = StripeSettings(
-            secret_key=KEY, webhook_secrets=(SECRET,), api_url=double.url, timeout=timedelta(seconds=5)
-        )
-        gateway = StripeGateway(settings)
-        yield gateway
-        await gateway.close()
+        async with stripe_at(double.url, timeout_s=5) as gateway:
+            yield gateway
+
+    @pytest.fixture
+    async def impatient(self, double: StripeDouble) -> AsyncIterator[StripeGateway]:
+        async with stripe_at(double.url, timeout_s=0.2) as gateway:
+            yield gateway
 
     @pytest.fixture
     def wire(self, double: StripeDouble) -> Wire:
@@ -107,7 +132,20 @@ class SimulatorWire(Wire):
         return str(shown["payment_intent"]["id"])
 
     def becomes(self, transaction_id: str, word: Signal) -> None:
-        raise NotImplementedError(f"{transaction_id} {word}")
+        assert word is Signal.SETTLED
+        self._simulator.control("transition", {"transaction_id": transaction_id, "to": "succeed"})
+
+    def asked_for(self, page: PageOpened, attempt: Attempt) -> Money:  # noqa: ARG002 - by the session
+        orders = self._simulator.view("ledger")["orders"].values()
+        order = next(order for order in orders if order["token"] == page.token)
+        return Money(int(Decimal(order["gross_amount"]) * 100), Currency.of(order["currency"]))
+
+    def says(self, transaction_id: str, word: str) -> None:  # noqa: ARG002 - no word of ours
+        pytest.skip("the simulator knows Stripe's words alone; the double knows any")
+
+    def holds_the_next_answer(self) -> None:
+        fault = {"kind": "timeout", "hang_s": HANG_S, "calls": "all", "count": 1}
+        self._simulator.control("faults", {"faults": [fault]})
 
     def notification(self, transaction_id: str) -> tuple[bytes, dict[str, str]]:
         sent = self._simulator.view("notifications")["notifications"]
@@ -131,12 +169,13 @@ class TestStripeAtTheSimulator(GatewayContract):
     @pytest.fixture
     async def gateway(self, simulator: RunningSimulator) -> AsyncIterator[StripeGateway]:
         simulator.control("faults", {})
-        settings = StripeSettings(
-            secret_key=KEY, webhook_secrets=(SECRET,), api_url=simulator.url, timeout=timedelta(seconds=5)
-        )
-        gateway = StripeGateway(settings)
-        yield gateway
-        await gateway.close()
+        async with stripe_at(simulator.url, timeout_s=5) as gateway:
+            yield gateway
+
+    @pytest.fixture
+    async def impatient(self, simulator: RunningSimulator) -> AsyncIterator[StripeGateway]:
+        async with stripe_at(simulator.url, timeout_s=0.2) as gateway:
+            yield gateway
 
     @pytest.fixture
     def wire(self, simulator: RunningSimulator) -> Wire:

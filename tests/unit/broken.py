@@ -1,4 +1,4 @@
-"""Three adapters that are broken on purpose, each beside its honest twin; `test_conformance.py` runs them.
+"""Adapters that are broken on purpose, each beside its honest twin; `test_conformance.py` runs them.
 
 Each forgets one thing that a tired person could forget.
 """
@@ -9,11 +9,13 @@ import attrs
 import pytest
 
 from harness.memory_wire import MemoryWire
+from payments_core.errors import GatewayError
+from payments_core.observations import Observation
 from payments_core.orders import StockMove
 from payments_core.payment import Attempt, Payment
 from payments_core.ports import Change, OrderEffect, PageReply
-from payments_core.testing.gateways import GatewayContract
-from payments_core.testing.order_books import OrderBookContract, StockContract
+from payments_core.testing.gateways import GatewayContract, Wire
+from payments_core.testing.order_books import OrderBookContract, Shopkeeper, StockContract
 from payments_core.testing.order_registries import RegistryKeeper
 from payments_core.testing.stores import StoreContract
 from payments_core_memory import MemoryGateway, MemoryOrders, MemoryStore
@@ -46,6 +48,28 @@ class TestForgetfulStore(TestHonestStore):
     @pytest.fixture
     def store(self) -> MemoryStore:
         return MemoryStore(payments=ForgetfulPayments())
+
+
+# ── a store that forgets a column ─────────────────────────────────────────────────────────────────────────────────────
+class ColumnlessPayments(_Payments):
+    """Has no column for why a refund was refused, as a table has that is older than the field."""
+
+    def copy(self) -> "ColumnlessPayments":
+        copied = super().copy()
+        return ColumnlessPayments(copied.rows, copied.events, copied.bound)
+
+    async def save(self, changes: Sequence[Change]) -> dict[str, Payment]:
+        return await super().save([attrs.evolve(c, after=without_refusals(c.after)) for c in changes])
+
+
+def without_refusals(payment: Payment) -> Payment:
+    return attrs.evolve(payment, refunds=tuple(attrs.evolve(refund, refused=None) for refund in payment.refunds))
+
+
+class TestColumnlessStore(TestHonestStore):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore(payments=ColumnlessPayments())
 
 
 # ── an order book that releases stock twice ───────────────────────────────────────────────────────────────────────────
@@ -87,6 +111,17 @@ class TwoPagesGateway(MemoryGateway):
         return reply
 
 
+# ── a gateway that takes silence for an answer ────────────────────────────────────────────────────────────────────────
+class HopefulGateway(MemoryGateway):
+    """Says that it knows of no transaction when it could not ask."""
+
+    async def read(self, transaction_id: str) -> Observation | None:
+        try:
+            return await super().read(transaction_id)
+        except GatewayError:
+            return None
+
+
 class TestHonestGateway(GatewayContract):
     secrets = ("memory-secret",)
 
@@ -103,3 +138,39 @@ class TestTwoPagesGateway(TestHonestGateway):
     @pytest.fixture
     def gateway(self) -> TwoPagesGateway:
         return TwoPagesGateway()
+
+
+class TestHopefulGateway(TestHonestGateway):
+    @pytest.fixture
+    def gateway(self) -> HopefulGateway:
+        return HopefulGateway()
+
+
+# ── an honest gateway and store, of which the test module says no more than it must ───────────────────────────────────
+class ShortWire(MemoryWire):
+    """What a wire was before it was asked for more."""
+
+    asked_for, reproved, says = Wire.asked_for, Wire.reproved, Wire.says
+    holds_the_next_answer = Wire.holds_the_next_answer
+
+
+class TestShortWire(TestHonestGateway):
+    @pytest.fixture
+    def wire(self, gateway: MemoryGateway) -> ShortWire:
+        return ShortWire(gateway)
+
+
+class TestStoreAlone(StoreContract):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
+
+class ShortKeeper(RegistryKeeper):
+    bill = Shopkeeper.bill
+
+
+class TestShortKeeper(TestHonestOrders):
+    @pytest.fixture
+    def shop(self) -> ShortKeeper:
+        return ShortKeeper(MemoryStore())

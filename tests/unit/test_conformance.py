@@ -1,4 +1,4 @@
-"""The suites of `payments_core.testing` bite: three adapters broken on purpose fail where they are broken.
+"""The suites of `payments_core.testing` bite: adapters broken on purpose fail where they are broken.
 
 Each runs as at a stranger's: in a project of its own without any configuration of pytest, beside its honest twin.
 """
@@ -46,6 +46,11 @@ def run(pytester: pytest.Pytester, path: Path) -> tuple[set[str], set[str]]:
             {"test_a_stale_write_changes_nothing", "test_a_payment_cannot_be_made_twice"},
         ),
         (
+            "TestHonestStore",
+            "TestColumnlessStore",
+            {"test_no_field_of_a_payment_is_lost"},
+        ),
+        (
             "TestHonestOrders",
             "TestGenerousOrders",
             {
@@ -59,8 +64,19 @@ def run(pytester: pytest.Pytester, path: Path) -> tuple[set[str], set[str]]:
             "TestTwoPagesGateway",
             {"test_opening_again_leaves_one_page_that_can_be_paid"},
         ),
+        (
+            "TestHonestGateway",
+            "TestHopefulGateway",
+            {"test_no_answer_is_never_taken_for_one"},
+        ),
     ],
-    ids=["a store without the version check", "an order book that releases twice", "a gateway with a second page"],
+    ids=[
+        "a store without the version check",
+        "a store without a column",
+        "an order book that releases twice",
+        "a gateway with a second page",
+        "a gateway that answers without an answer",
+    ],
 )
 def test_a_broken_adapter_fails_where_it_is_broken(
     pytester: pytest.Pytester, honest: str, broken: str, caught_by: set[str]
@@ -72,6 +88,34 @@ def test_a_broken_adapter_fails_where_it_is_broken(
     assert failed == set()
     assert caught_by < passed
     assert run(pytester, pytester.path / f"test_{broken}.py") == (passed - caught_by, caught_by)
+
+
+@pytest.mark.parametrize(
+    ("short", "not_proved"),
+    [
+        (
+            "TestShortWire",
+            {
+                "test_a_page_asks_for_what_is_owed": "asked_for",
+                "test_a_word_nobody_knows_is_unknown_in_a_notification": "says",
+                "test_a_word_nobody_knows_is_unknown_in_a_reading": "says",
+                "test_a_call_whose_answer_is_held_ends_within_its_time": "give the Wire this method",
+            },
+        ),
+        ("TestStoreAlone", {"test_the_payment_of_an_order_is_found": "give a `shop` fixture"}),
+        ("TestShortKeeper", {"test_an_order_is_what_its_buyer_owes": "bill"}),
+    ],
+)
+def test_what_a_test_module_does_not_say_is_skipped_with_what_to_add(
+    pytester: pytest.Pytester, short: str, not_proved: dict[str, str]
+) -> None:
+    """A module that was written before a contract asked for more keeps running, and is told what it does not prove."""
+    pytester.makepyfile(**{f"test_{short}": f"from unit.broken import {short}"})
+    passed, skipped, failed = pytester.inline_run(pytester.path / f"test_{short}.py", *LOOP).listoutcomes()
+    assert (passed != [], failed) == (True, [])
+    reasons = {report.nodeid.rpartition("::")[2]: str(report.longrepr) for report in skipped}
+    assert set(reasons) == set(not_proved)
+    assert all(not_proved[name] in reason for name, reason in reasons.items())
 
 
 class TwoPagesMachine(PaymentMachine):

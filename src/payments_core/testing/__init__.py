@@ -3,7 +3,7 @@
 - `stores`, `order_books`, `order_registries`, `gateways`: one contract class for each port. Inherit it in a test module
   and give it the fixtures its docstring names.
 - `machine`: a Hypothesis state machine that does everything a buyer, a gateway, a network and a shop can do.
-- `strategies`, `histories`, `samples`: values for laws and tests of your own.
+- `strategies`, `histories`, `samples`, `full`: values for laws and tests of your own.
 
 Nothing of it is loaded unless a test asks: a conftest says `pytest_plugins = ["payments_core.testing"]`, or a test
 module imports what it inherits. `import payments_core` never gets here.

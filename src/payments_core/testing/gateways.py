@@ -16,8 +16,15 @@ and a bad network do.
 """
 
 import abc
+import asyncio
+import hashlib
+import hmac
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from itertools import count
+from time import monotonic
+from typing import Any, TypeVar
 
 import attrs
 import pytest
@@ -25,8 +32,10 @@ import pytest
 from payments_core.errors import GatewayTimeout, GatewayUnavailable, NotAuthentic, NotificationRefused
 from payments_core.identity import make_payment_id, provider_order_id
 from payments_core.money import Currency, Money
-from payments_core.orders import Customer, Item, Order
+from payments_core.observations import Observation, Unknown
+from payments_core.orders import Customer, Item, Order, Shipping
 from payments_core.payment import Attempt, AttemptState, Refund, RefundState
+from payments_core.policy import GatewayTraits
 from payments_core.ports import (
     Done,
     Foreign,
@@ -38,7 +47,7 @@ from payments_core.ports import (
     Refused,
     Waiting,
 )
-from payments_core.states import Signal
+from payments_core.states import CaseKind, Confirm, Signal
 from payments_core.system import SystemClock
 
 __all__ = ["GatewayContract", "Wire", "sample_attempt"]
@@ -46,11 +55,20 @@ __all__ = ["GatewayContract", "Wire", "sample_attempt"]
 _NUMBERS = count(1)
 """Every attempt of a run is of an order of its own: a sandbox remembers the ones before."""
 
+Answer = TypeVar("Answer")
+Change = Callable[[str], str | None]
+"""A proof -> what is sent in its place, None for nothing."""
+BUSY_S = 2.0
+"""How much later than it should a call may end on a busy machine, seconds; an answer that is held comes later still."""
+NEW_WORD = "invented_yesterday"
+"""A status no gateway has, yet."""
+
 
 class Wire(abc.ABC):
     """The other side: what a buyer, the gateway itself and a bad network do.
 
     What a gateway cannot do (a method that is never declined) its wire answers with `pytest.skip` and the reason.
+    The methods that are not abstract skip by themselves; each that you write proves more.
     """
 
     @abc.abstractmethod
@@ -63,7 +81,7 @@ class Wire(abc.ABC):
 
     @abc.abstractmethod
     def becomes(self, transaction_id: str, word: Signal) -> None:
-        """The transaction moved on."""
+        """The transaction moved on, and the gateway told so."""
 
     @abc.abstractmethod
     def notification(self, transaction_id: str) -> tuple[bytes, dict[str, str]]:
@@ -76,6 +94,30 @@ class Wire(abc.ABC):
     @abc.abstractmethod
     def loses_the_next_answer(self) -> None:
         """The next call takes effect, and its answer never comes."""
+
+    def asked_for(self, page: PageOpened, attempt: Attempt) -> Money:  # noqa: ARG002 - for wires that know it
+        """What a buyer has to pay on this page, as the gateway has it: who errs both ways agrees with himself."""
+        pytest.skip("which amount reached the gateway is not proved: give the Wire an `asked_for`")
+
+    def reproved(self, body: bytes, headers: Mapping[str, str], change: Change) -> tuple[bytes, dict[str, str]]:
+        """The message with another proof of who sent it: by default every header is taken for one."""
+        if not headers:
+            pytest.skip("the proof is in the body: give the Wire a `reproved`, which changes it there")
+        changed = {name: change(proof) for name, proof in headers.items()}
+        return body, {name: proof for name, proof in changed.items() if proof is not None}
+
+    def says(self, transaction_id: str, word: str) -> None:  # noqa: ARG002 - for wires that can
+        """The status of this transaction is this word from now on, in answers and in notifications."""
+        pytest.skip("what becomes of a word nobody knows is not proved: give the Wire a `says`")
+
+    def notification_saying(self, transaction_id: str, word: str) -> tuple[bytes, dict[str, str]]:
+        """A genuine notification of this transaction with this word for its status."""
+        self.says(transaction_id, word)
+        return self.notification(transaction_id)
+
+    def holds_the_next_answer(self) -> None:
+        """The next call takes effect, and its answer comes when nobody waits for it any more."""
+        pytest.skip("that a call ends while its answer does not come is not proved: give the Wire this method")
 
 
 class GatewayContract:
@@ -99,6 +141,14 @@ class GatewayContract:
         reply = await gateway.open_page(self.attempt(gateway))
         assert isinstance(reply, PageOpened)
         assert reply.url.startswith("http")
+
+    async def test_a_page_asks_for_what_is_owed(self, gateway: Gateway, wire: Wire) -> None:
+        """To the unit, with discount and shipping; only the gateway can say what it was asked to take."""
+        price = Money(self.price_minor, Currency.of(self.currency))
+        part = Money(self.price_minor // 5, price.currency)
+        attempt = sample_attempt(gateway, price, discount=part, shipping_cost=part + part)
+        page = await self.opened(gateway, attempt)
+        assert wire.asked_for(page, attempt) == attempt.amount == price + price + part
 
     async def test_opening_again_leaves_one_page_that_can_be_paid(self, gateway: Gateway, wire: Wire) -> None:
         """Two pages that can be paid are how one order is charged twice; the address given last must work."""
@@ -129,9 +179,48 @@ class GatewayContract:
         by_page = await gateway.read_page(attrs.evolve(attempt, token=page.token))
         for read in (by_page, await gateway.read(transaction_id)):
             assert read is not None
-            assert (read.meaning, read.transaction_id, read.amount) == (outcome, transaction_id, attempt.amount)
+            assert (read.meaning, read.amount) == (outcome, attempt.amount)
             assert read.provider_order_id == attempt.provider_order_id
+            self.names_its_charge(gateway, read, transaction_id)
 
+    async def test_the_newest_try_of_a_page_is_read(self, gateway: Gateway, wire: Wire) -> None:
+        """A buyer whose first card was declined has paid with the second."""
+        attempt = self.attempt(gateway)
+        page = await self.opened(gateway, attempt)
+        wire.buyer_tries(page, attempt, Signal.DENIED)
+        transaction_id = wire.buyer_tries(page, attempt, Signal.SETTLED)
+        read = await gateway.read_page(attrs.evolve(attempt, token=page.token))
+        assert read is not None
+        assert (read.transaction_id, read.meaning) == (transaction_id, Signal.SETTLED)
+
+    async def test_a_transaction_that_moved_on_is_told_as_it_is_now(self, gateway: Gateway, wire: Wire) -> None:
+        """A virtual account is shown today and paid tomorrow."""
+        transaction_id, _ = await self.paid(gateway, wire, Signal.PENDING)
+        before = await gateway.read(transaction_id)
+        wire.becomes(transaction_id, Signal.SETTLED)
+        after, said = await gateway.read(transaction_id), self.believed(gateway, *wire.notification(transaction_id))
+        assert before is not None
+        assert after is not None
+        assert said is not None
+        assert (before.meaning, after.meaning) == (Signal.PENDING, Signal.SETTLED)
+        assert said.observation.meaning is Signal.SETTLED
+
+    async def test_a_word_nobody_knows_is_unknown_in_a_notification(self, gateway: Gateway, wire: Wire) -> None:
+        """Gateways invent words; one of them must not pay an order, and none may be lost."""
+        transaction_id, _ = await self.paid(gateway, wire, Signal.PENDING)
+        said = gateway.authenticate(*wire.notification_saying(transaction_id, NEW_WORD))
+        assert isinstance(said, Genuine)
+        assert isinstance(said.observation.meaning, Unknown)
+
+    async def test_a_word_nobody_knows_is_unknown_in_a_reading(self, gateway: Gateway, wire: Wire) -> None:
+        """The same word, when it is the answer to a question."""
+        transaction_id, _ = await self.paid(gateway, wire, Signal.PENDING)
+        wire.says(transaction_id, NEW_WORD)
+        read = await gateway.read(transaction_id)
+        assert read is not None
+        assert isinstance(read.meaning, Unknown)
+
+    # ── who said it ───────────────────────────────────────────────────────────────────────────────────────────────
     async def test_a_notification_says_what_a_reading_says(self, gateway: Gateway, wire: Wire) -> None:
         """Both end in the same words, and a stored notification is understood again later."""
         attempt = self.attempt(gateway)
@@ -140,9 +229,38 @@ class GatewayContract:
         genuine, read = gateway.authenticate(body, headers), await gateway.read(transaction_id)
         assert isinstance(genuine, Genuine)
         assert read is not None
-        assert genuine.observation.meaning is read.meaning is Signal.SETTLED
-        assert genuine.observation.amount == read.amount
-        assert gateway.observe(body) == genuine.observation
+        said = genuine.observation
+        assert said.meaning is read.meaning is Signal.SETTLED
+        assert said.amount == read.amount == attempt.amount
+        self.names_its_charge(gateway, said, transaction_id)
+        unnamed = () if gateway.traits.names_orders else (None, transaction_id)
+        assert said.provider_order_id in (attempt.provider_order_id, *unnamed)
+        assert gateway.observe(body) == said
+
+    @pytest.mark.parametrize("how", ["absent", "empty", "cut", "digest", "empty key", "another's"])
+    async def test_a_true_body_needs_its_own_proof(self, gateway: Gateway, wire: Wire, how: str) -> None:
+        """Whoever saw one notification knows what they look like, and can say what he likes."""
+        (body, headers), other = [await self.told(gateway, wire) for _ in range(2)]
+        assert self.believed(gateway, *wire.reproved(body, headers, lambda proof: proof)) is not None
+        changes: dict[str, Change] = {
+            "absent": lambda _proof: None,
+            "empty": lambda _proof: "",
+            "cut": lambda proof: proof[:-1],
+            "digest": lambda proof: _forged(proof, lambda name: hashlib.new(name, body)),
+            "empty key": lambda proof: _forged(proof, lambda name: hmac.new(b"", body, name)),
+            "another's": _proof_after_proof(wire, *other),
+        }
+        assert self.believed(gateway, *wire.reproved(body, headers, changes[how])) is None
+
+    async def test_what_is_believed_for_its_proof_is_proved(self, gateway: Gateway, wire: Wire) -> None:
+        """All of it with `Confirm.SIGNATURE`, else the order and what `traits.signed` names: no byte changes them."""
+        body, headers = await self.told(gateway, wire)
+        said = self.believed(gateway, body, headers)
+        assert said is not None
+        for place, byte in enumerate(body):
+            changed = self.believed(gateway, body[:place] + bytes([byte ^ 1]) + body[place + 1 :], headers)
+            if changed is not None:
+                assert _trusted(gateway.traits, changed) == _trusted(gateway.traits, said), body[place - 20 : place + 9]
 
     async def test_a_changed_notification_is_refused(self, gateway: Gateway, wire: Wire) -> None:
         """A stranger who moves a settlement to another order pays for it with nothing."""
@@ -157,12 +275,9 @@ class GatewayContract:
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\x00", b'{"status": "paid"}'])
     async def test_bytes_nobody_signed_are_never_genuine(self, gateway: Gateway, body: bytes) -> None:
         """The webhook is open to the world."""
-        try:
-            said = gateway.authenticate(body, {})
-        except NotificationRefused:
-            return
-        assert isinstance(said, Foreign)
+        assert self.believed(gateway, body, {}) is None
 
+    # ── the end of a page ─────────────────────────────────────────────────────────────────────────────────────────
     async def test_a_page_is_ended_and_ending_it_again_is_no_error(self, gateway: Gateway, wire: Wire) -> None:
         """The closing of a page is repeated until it is proved."""
         attempt = self.attempt(gateway)
@@ -304,6 +419,59 @@ class GatewayContract:
         page = await self.opened(gateway, attempt)
         wire.buyer_tries(page, attempt, Signal.SETTLED)
 
+    @pytest.mark.parametrize("fault", ["an error", "a lost answer"])
+    @pytest.mark.parametrize("asked", ["close_page", "read", "read_page", "cancel", "capture", "approve", "deny"])
+    async def test_no_answer_is_never_taken_for_one(self, gateway: Gateway, wire: Wire, asked: str, fault: str) -> None:
+        """Not for GONE, not for None, not for a refusal, not for silence: what happened is unknown.
+
+        A reading may have been asked for again in the time it has; then it is the answer that is given now.
+        """
+        attempt = self.attempt(gateway)
+        page = await self.opened(gateway, attempt)
+        under_way = {"capture": Signal.AUTHORIZED, "approve": Signal.CHALLENGED, "deny": Signal.CHALLENGED}
+        transaction_id = wire.buyer_tries(page, attempt, under_way.get(asked, Signal.PENDING))
+        known = attrs.evolve(attempt, token=page.token)
+        about: tuple[Any, ...] = (known,) if "page" in asked else (transaction_id,)
+        about += (attempt.amount,) if asked == "capture" else ()
+        wire.refuses_the_next_call() if fault == "an error" else wire.loses_the_next_answer()
+        try:
+            answer = await getattr(gateway, asked)(*about)
+        except (GatewayTimeout, GatewayUnavailable):
+            return
+        assert isinstance(answer, Observation), "nothing was answered"
+        assert answer == await getattr(gateway, asked)(*about)
+
+    async def test_calls_end_within_their_time(self, gateway: Gateway, wire: Wire) -> None:
+        """Whoever asks holds a lease for so long and no longer."""
+        attempt = self.attempt(gateway)
+        page = await self.in_time(gateway, self.opened(gateway, attempt))
+        transaction_id = wire.buyer_tries(page, attempt, Signal.SETTLED)
+        await self.in_time(gateway, gateway.read_page(attrs.evolve(attempt, token=page.token)))
+        await self.in_time(gateway, gateway.read(transaction_id))
+        await self.in_time(gateway, gateway.cancel(transaction_id))
+
+    async def in_time(self, gateway: Gateway, call: Awaitable[Answer]) -> Answer:
+        """The answer, which came within the time-out, or half as much again on a busy machine."""
+        begun = monotonic()
+        answer = await call
+        assert monotonic() - begun < 1.5 * gateway.traits.timeout.total_seconds()
+        return answer
+
+    @pytest.fixture
+    def impatient(self, gateway: Gateway) -> Gateway:
+        """The gateway that is kept waiting; give one with a short time-out, and the test takes no longer than that."""
+        return gateway
+
+    async def test_a_call_whose_answer_is_held_ends_within_its_time(self, impatient: Gateway, wire: Wire) -> None:
+        """A gateway that hangs must not hang the shop."""
+        attempt = self.attempt(impatient)
+        wire.holds_the_next_answer()
+        begun = monotonic()
+        with pytest.raises((GatewayTimeout, GatewayUnavailable)):
+            async with asyncio.timeout(impatient.traits.timeout.total_seconds() + BUSY_S):
+                await impatient.open_page(attempt)
+        assert monotonic() - begun < impatient.traits.timeout.total_seconds() + BUSY_S
+
     async def test_a_secret_is_in_no_repr(self, gateway: Gateway) -> None:
         """Objects end up in logs and in error reports."""
         assert self.secrets, "name what must not be shown"
@@ -316,12 +484,32 @@ class GatewayContract:
         assert isinstance(reply, PageOpened)
         return reply
 
+    async def told(self, gateway: Gateway, wire: Wire) -> tuple[bytes, dict[str, str]]:
+        """A genuine notification of a new settlement."""
+        transaction_id, _ = await self.paid(gateway, wire, Signal.SETTLED)
+        return wire.notification(transaction_id)
+
+    def believed(self, gateway: Gateway, body: bytes, headers: Mapping[str, str]) -> Genuine | None:
+        """What is believed of this message; None when it is refused, or is not about a payment."""
+        try:
+            said = gateway.authenticate(body, headers)
+        except NotificationRefused:
+            return None
+        return None if isinstance(said, Foreign) else said
+
+    def names_its_charge(self, gateway: Gateway, said: Observation, transaction_id: str) -> None:
+        """The observation is of this gateway and about this transaction, and dates it in UTC or not at all."""
+        assert (said.provider, said.transaction_id) == (gateway.name, transaction_id)
+        assert said.occurred_at is None or said.occurred_at.utcoffset() == timedelta(0)
+
     def attempt(self, gateway: Gateway) -> Attempt:
         """An attempt with its stored request, of an order of its own."""
         return sample_attempt(gateway, Money(self.price_minor, Currency.of(self.currency)))
 
 
-def sample_attempt(gateway: Gateway, price: Money) -> Attempt:
+def sample_attempt(
+    gateway: Gateway, price: Money, *, discount: Money | None = None, shipping_cost: Money | None = None
+) -> Attempt:
     """A new attempt at this gateway over two items of this price, with the request that opens its page."""
     number, now = next(_NUMBERS), SystemClock().now().replace(microsecond=0)
     payment_id = make_payment_id(int(now.timestamp() * 1000), number)
@@ -330,7 +518,8 @@ def sample_attempt(gateway: Gateway, price: Money) -> Attempt:
         customer=Customer("alice", "Alice", "alice@example.com"),
         currency=price.currency,
         items=(Item("book", "A book", price, 2),),
-        discount=Money(0, price.currency),
+        discount=discount or Money(0, price.currency),
+        shipping=Shipping(shipping_cost, "Alice", "Jalan Contoh 1", "Jakarta", "10110") if shipping_cost else None,
         reserved_at=now,
         expires_at=now + timedelta(hours=24),
     )
@@ -344,3 +533,30 @@ def sample_attempt(gateway: Gateway, price: Money) -> Attempt:
         ends_at=now + timedelta(hours=24),
     )
     return attrs.evolve(attempt, request=gateway.page_request(order, attempt))
+
+
+def _forged(proof: str, digest: Callable[[str], "hashlib._Hash | hmac.HMAC"]) -> str:
+    """The proof with each digest in it made anew without the secret; all of it, where none is seen."""
+    names = {digest(name).digest_size * 2: name for name in ("md5", "sha1", "sha256", "sha384", "sha512")}
+    made = re.sub(r"[0-9a-fA-F]{32,}", lambda seen: digest(names.get(len(seen.group()), "sha256")).hexdigest(), proof)
+    return made if made != proof else digest("sha256").hexdigest()
+
+
+def _proof_after_proof(wire: Wire, body: bytes, headers: Mapping[str, str]) -> Change:
+    """Puts the proofs of this message in the place of another's."""
+    proofs = list[str]()
+    wire.reproved(body, headers, proofs.append)
+    return lambda _proof: proofs.pop(0)
+
+
+def _trusted(traits: GatewayTraits, said: Genuine) -> object:
+    """What of this message the core acts upon without asking."""
+    if traits.confirm is Confirm.SIGNATURE:
+        return said
+    one = said.observation
+    of_kind: Mapping[CaseKind, object] = {
+        CaseKind.AMOUNT_MISMATCH: one.amount and one.amount.amount_minor,
+        CaseKind.CURRENCY_MISMATCH: one.amount and one.amount.currency,
+        CaseKind.MERCHANT_MISMATCH: (one.merchant_id, one.live),
+    }
+    return one.provider_order_id, {kind: of_kind[kind] for kind in traits.signed}
