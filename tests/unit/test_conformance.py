@@ -97,6 +97,7 @@ def test_a_broken_adapter_fails_where_it_is_broken(
             "TestShortWire",
             {
                 "test_a_page_asks_for_what_is_owed": "asked_for",
+                "test_an_amount_is_said_to_the_unit_or_refused": "asked_for",
                 "test_a_word_nobody_knows_is_unknown_in_a_notification": "says",
                 "test_a_word_nobody_knows_is_unknown_in_a_reading": "says",
                 "test_a_call_whose_answer_is_held_ends_within_its_time": "give the Wire this method",

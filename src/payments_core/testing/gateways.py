@@ -29,7 +29,13 @@ from typing import Any, TypeVar
 import attrs
 import pytest
 
-from payments_core.errors import GatewayTimeout, GatewayUnavailable, NotAuthentic, NotificationRefused
+from payments_core.errors import (
+    AmountNotRepresentable,
+    GatewayTimeout,
+    GatewayUnavailable,
+    NotAuthentic,
+    NotificationRefused,
+)
 from payments_core.identity import make_payment_id, provider_order_id
 from payments_core.money import Currency, Money
 from payments_core.observations import Observation, Unknown
@@ -149,6 +155,15 @@ class GatewayContract:
         attempt = sample_attempt(gateway, price, discount=part, shipping_cost=part + part)
         page = await self.opened(gateway, attempt)
         assert wire.asked_for(page, attempt) == attempt.amount == price + price + part
+
+    async def test_an_amount_is_said_to_the_unit_or_refused(self, gateway: Gateway, wire: Wire) -> None:
+        """A wire that takes whole rupiah refuses what it cannot say, before a page is opened, and never rounds it."""
+        odd = Money(self.price_minor + 1, Currency.of(self.currency))
+        refused = {_is_refused(asks) for asks in _every_refusal(gateway, odd)}
+        assert len(refused) == 1, "the gateway is of two minds"
+        if refused == {False}:
+            attempt = sample_attempt(gateway, odd)
+            assert wire.asked_for(await self.opened(gateway, attempt), attempt) == odd + odd
 
     async def test_opening_again_leaves_one_page_that_can_be_paid(self, gateway: Gateway, wire: Wire) -> None:
         """Two pages that can be paid are how one order is charged twice; the address given last must work."""
@@ -511,9 +526,26 @@ def sample_attempt(
     gateway: Gateway, price: Money, *, discount: Money | None = None, shipping_cost: Money | None = None
 ) -> Attempt:
     """A new attempt at this gateway over two items of this price, with the request that opens its page."""
-    number, now = next(_NUMBERS), SystemClock().now().replace(microsecond=0)
-    payment_id = make_payment_id(int(now.timestamp() * 1000), number)
-    order = Order(
+    number = next(_NUMBERS)
+    order = _sample_order(number, price, discount, shipping_cost)
+    payment_id = make_payment_id(int(order.reserved_at.timestamp() * 1000), number)
+    attempt = Attempt(
+        number=1,
+        provider=gateway.name,
+        provider_order_id=provider_order_id(payment_id, 1),
+        state=AttemptState.OPENING,
+        amount=order.total,
+        opened_at=order.reserved_at,
+        ends_at=order.expires_at,
+    )
+    return attrs.evolve(attempt, request=gateway.page_request(order, attempt))
+
+
+def _sample_order(
+    number: int, price: Money, discount: Money | None = None, shipping_cost: Money | None = None
+) -> Order:
+    now = SystemClock().now().replace(microsecond=0)
+    return Order(
         order_id=f"o-{number}",
         customer=Customer("alice", "Alice", "alice@example.com"),
         currency=price.currency,
@@ -523,16 +555,23 @@ def sample_attempt(
         reserved_at=now,
         expires_at=now + timedelta(hours=24),
     )
-    attempt = Attempt(
-        number=1,
-        provider=gateway.name,
-        provider_order_id=provider_order_id(payment_id, 1),
-        state=AttemptState.OPENING,
-        amount=order.total,
-        opened_at=now,
-        ends_at=now + timedelta(hours=24),
-    )
-    return attrs.evolve(attempt, request=gateway.page_request(order, attempt))
+
+
+def _every_refusal(gateway: Gateway, price: Money) -> list[Callable[[], object]]:
+    """What is asked of a gateway before it has to say an amount."""
+    return [
+        lambda: gateway.refuse_amount(price),
+        lambda: gateway.refuse_unsayable(_sample_order(0, price)),
+        lambda: sample_attempt(gateway, price),
+    ]
+
+
+def _is_refused(asks: Callable[[], object]) -> bool:
+    try:
+        asks()
+    except AmountNotRepresentable:
+        return True
+    return False
 
 
 def _forged(proof: str, digest: Callable[[str], "hashlib._Hash | hmac.HMAC"]) -> str:

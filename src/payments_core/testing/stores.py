@@ -24,7 +24,17 @@ from payments_core.errors import StaleWrite
 from payments_core.facts import Event
 from payments_core.identity import provider_order_id
 from payments_core.payment import AttemptState, Case, CaseDecision, Charge, ChargeDue, Payment, Refund, RefundState
-from payments_core.ports import Change, Due, DueKind, Kept, OrderPayment, PaymentFilter, Store
+from payments_core.ports import (
+    Change,
+    Due,
+    DueKind,
+    Kept,
+    Notification,
+    NotificationKey,
+    OrderPayment,
+    PaymentFilter,
+    Store,
+)
 from payments_core.states import CaseKind, ChargeState
 from payments_core.status import PaymentStatus
 from payments_core.testing.full import bare, full_payment
@@ -271,6 +281,7 @@ class StoreContract:
             assert await uow.payments.bind(FIRST, "midtrans", "default", "tx")
             assert not await uow.payments.bind(SECOND, "midtrans", "default", "tx")
             assert await uow.payments.bind(SECOND, "stripe", "default", "tx")
+            assert await uow.payments.bind(SECOND, "midtrans", "second", "tx")
 
     # ── notifications ─────────────────────────────────────────────────────────────────────────────────────────────
     async def test_whose_a_bound_transaction_is_can_be_asked(self, store: Store) -> None:
@@ -283,6 +294,7 @@ class StoreContract:
         async with store.reading() as uow:
             asked = ["pi_2", "pi_1", "pi_3", "nobody's"]
             assert await uow.payments.owners("stripe", "default", asked) == {"pi_1": FIRST, "pi_2": SECOND}
+            assert await uow.payments.owners("stripe", "second", asked) == {}
             assert await uow.payments.owners("stripe", "default", []) == {}
 
     async def test_a_hint_that_named_no_payment_waits_for_the_transaction_it_named(self, store: Store) -> None:
@@ -306,18 +318,45 @@ class StoreContract:
         ]
         assert not any(kept.fresh for kept in found.values())
 
-    async def test_the_same_bytes_of_another_gateway_are_another_notification(self, store: Store) -> None:
-        """The key is provider, account and digest, not the digest alone."""
+    @pytest.mark.parametrize("other", [{"provider": "stripe"}, {"account": "second"}, {"shard": SECOND}])
+    async def test_the_same_bytes_of_another_gateway_are_another_notification(
+        self, store: Store, other: dict[str, str]
+    ) -> None:
+        """The key is the payment they name, provider, account and digest, not the digest alone."""
         first = notification(1)
-        other = attrs.evolve(first, key=attrs.evolve(first.key, provider="stripe"))
+        other_one = attrs.evolve(first, key=attrs.evolve(first.key, **other))
         await self.put(store, [arrived(first)])
         async with store.transaction() as uow:
-            assert await uow.inbox.lock([other.key]) == []
-            await uow.inbox.put([arrived(other)])
+            assert await uow.inbox.lock([other_one.key]) == []
+            await uow.inbox.put([arrived(other_one)])
             await uow.commit()
         async with store.transaction() as uow:
-            assert [kept.times for kept in await uow.inbox.lock([first.key, other.key])] == [1, 1]
+            assert [kept.times for kept in await uow.inbox.lock([first.key, other_one.key])] == [1, 1]
             assert await uow.inbox.lock([]) == []
+
+    async def test_no_field_of_a_notification_is_lost(self, store: Store) -> None:
+        """Its bytes are all the proof there is; what was made of them may change, and is read back by every way."""
+        key = NotificationKey(FIRST, "stripe", "second", "d" * 64)
+        told = Notification(key=key, body=b"\x00{\xff", received_at=LATER, transaction_id="pi_1")
+        kept = Kept(
+            notification=told,
+            verdict=Verdict.WAITING,
+            reason="asked",
+            asked=1,
+            tries=2,
+            times=3,
+            check_at=NOW,
+            fresh=True,
+        )
+        changed = attrs.evolve(kept, reason="again", asked=4, tries=5, times=6, check_at=LATER, fresh=False)
+        ended = attrs.evolve(changed, verdict=Verdict.APPLIED, reason="", check_at=None)
+        for wanted in (kept, changed, ended):
+            await self.put(store, [wanted])
+            async with store.transaction() as uow:
+                loaded, locked = await uow.inbox.load([key]), await uow.inbox.lock([key])
+                waiting = await uow.inbox.waiting([FIRST], [])
+            assert loaded == locked == [attrs.evolve(wanted, fresh=False)]
+            assert waiting == ([] if wanted is ended else loaded)
 
     async def test_a_verdict_is_kept_and_waiting_hints_are_found_by_transaction(self, store: Store) -> None:
         """One answer of the gateway serves every hint of its transaction that waits."""
