@@ -14,7 +14,8 @@ from payments_core.money import Currency, Money
 from payments_core.payment import Attempt
 from payments_core.ports import PageOpened
 from payments_core.states import Signal
-from payments_core.testing.gateways import Change, GatewayContract, Wire
+from payments_core.testing.gateways import GatewayContract, Wire
+from payments_core.testing.proofs import Change
 from payments_core_memory import MemoryGateway
 from payments_core_midtrans import MidtransGateway, MidtransSettings
 from payments_core_simulator.process import TEST_SERVER_KEY, RunningSimulator, running_simulator

@@ -111,8 +111,9 @@ def _full(kind: type[Value], turn: int, part: int = 0, **given: Any) -> Value:  
     types, kept = get_type_hints(kind), KEPT.get(kind, frozenset())
     fields: Any = attrs.fields  # of any attrs class
     for place, field in enumerate(fields(kind)):
-        seed = 100 * part + 2 * place + (0 if field.name in kept else turn)
-        given.setdefault(field.name, _value(types[field.name], field.name, seed, but=field.default))
+        if field.name not in given:
+            seed = 100 * part + 2 * place + (0 if field.name in kept else turn)
+            given[field.name] = _value(types[field.name], field.name, seed, but=field.default)
     return kind(**given)
 
 

@@ -17,9 +17,6 @@ and a bad network do.
 
 import abc
 import asyncio
-import hashlib
-import hmac
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from itertools import count
@@ -41,7 +38,6 @@ from payments_core.money import Currency, Money
 from payments_core.observations import Observation, Unknown
 from payments_core.orders import Customer, Item, Order, Shipping
 from payments_core.payment import Attempt, AttemptState, Refund, RefundState
-from payments_core.policy import GatewayTraits
 from payments_core.ports import (
     Done,
     Foreign,
@@ -53,8 +49,9 @@ from payments_core.ports import (
     Refused,
     Waiting,
 )
-from payments_core.states import CaseKind, Confirm, Signal
+from payments_core.states import Signal
 from payments_core.system import SystemClock
+from payments_core.testing.proofs import FORGERIES, Change, forgeries, trusted
 
 __all__ = ["GatewayContract", "Wire", "sample_attempt"]
 
@@ -62,8 +59,6 @@ _NUMBERS = count(1)
 """Every attempt of a run is of an order of its own: a sandbox remembers the ones before."""
 
 Answer = TypeVar("Answer")
-Change = Callable[[str], str | None]
-"""A proof -> what is sent in its place, None for nothing."""
 BUSY_S = 2.0
 """How much later than it should a call may end on a busy machine, seconds; an answer that is held comes later still."""
 NEW_WORD = "invented_yesterday"
@@ -252,20 +247,16 @@ class GatewayContract:
         assert said.provider_order_id in (attempt.provider_order_id, *unnamed)
         assert gateway.observe(body) == said
 
-    @pytest.mark.parametrize("how", ["absent", "empty", "cut", "digest", "empty key", "another's"])
+    @pytest.mark.parametrize("how", FORGERIES)
     async def test_a_true_body_needs_its_own_proof(self, gateway: Gateway, wire: Wire, how: str) -> None:
         """Whoever saw one notification knows what they look like, and can say what he likes."""
         (body, headers), other = [await self.told(gateway, wire) for _ in range(2)]
         assert self.believed(gateway, *wire.reproved(body, headers, lambda proof: proof)) is not None
-        changes: dict[str, Change] = {
-            "absent": lambda _proof: None,
-            "empty": lambda _proof: "",
-            "cut": lambda proof: proof[:-1],
-            "digest": lambda proof: _forged(proof, lambda name: hashlib.new(name, body)),
-            "empty key": lambda proof: _forged(proof, lambda name: hmac.new(b"", body, name)),
-            "another's": _proof_after_proof(wire, *other),
-        }
-        assert self.believed(gateway, *wire.reproved(body, headers, changes[how])) is None
+        another = list[str]()
+        wire.reproved(*other, another.append)
+        forged = wire.reproved(body, headers, forgeries(body, another)[how])
+        believed = self.believed(gateway, *forged)
+        assert believed is None, "believed without its proof; if that is in the body, the Wire's `reproved` says where"
 
     async def test_what_is_believed_for_its_proof_is_proved(self, gateway: Gateway, wire: Wire) -> None:
         """All of it with `Confirm.SIGNATURE`, else the order and what `traits.signed` names: no byte changes them."""
@@ -275,7 +266,7 @@ class GatewayContract:
         for place, byte in enumerate(body):
             changed = self.believed(gateway, body[:place] + bytes([byte ^ 1]) + body[place + 1 :], headers)
             if changed is not None:
-                assert _trusted(gateway.traits, changed) == _trusted(gateway.traits, said), body[place - 20 : place + 9]
+                assert trusted(gateway.traits, changed) == trusted(gateway.traits, said), body[place - 20 : place + 9]
 
     async def test_a_changed_notification_is_refused(self, gateway: Gateway, wire: Wire) -> None:
         """A stranger who moves a settlement to another order pays for it with nothing."""
@@ -572,30 +563,3 @@ def _is_refused(asks: Callable[[], object]) -> bool:
     except AmountNotRepresentable:
         return True
     return False
-
-
-def _forged(proof: str, digest: Callable[[str], "hashlib._Hash | hmac.HMAC"]) -> str:
-    """The proof with each digest in it made anew without the secret; all of it, where none is seen."""
-    names = {digest(name).digest_size * 2: name for name in ("md5", "sha1", "sha256", "sha384", "sha512")}
-    made = re.sub(r"[0-9a-fA-F]{32,}", lambda seen: digest(names.get(len(seen.group()), "sha256")).hexdigest(), proof)
-    return made if made != proof else digest("sha256").hexdigest()
-
-
-def _proof_after_proof(wire: Wire, body: bytes, headers: Mapping[str, str]) -> Change:
-    """Puts the proofs of this message in the place of another's."""
-    proofs = list[str]()
-    wire.reproved(body, headers, proofs.append)
-    return lambda _proof: proofs.pop(0)
-
-
-def _trusted(traits: GatewayTraits, said: Genuine) -> object:
-    """What of this message the core acts upon without asking."""
-    if traits.confirm is Confirm.SIGNATURE:
-        return said
-    one = said.observation
-    of_kind: Mapping[CaseKind, object] = {
-        CaseKind.AMOUNT_MISMATCH: one.amount and one.amount.amount_minor,
-        CaseKind.CURRENCY_MISMATCH: one.amount and one.amount.currency,
-        CaseKind.MERCHANT_MISMATCH: (one.merchant_id, one.live),
-    }
-    return one.provider_order_id, {kind: of_kind[kind] for kind in traits.signed}
