@@ -118,6 +118,7 @@ refunds = st.builds(
     asked_as=maybe(references),
     case=maybe(counts),
     refused=maybe(words),
+    elsewhere_minor=minors,
     at=moments,
     check_at=maybe(moments),
     checks=counts,
