@@ -91,7 +91,9 @@ def open_case(
     counts no more: a difference when it is another, late money when it was reversed and comes late once more.
     """
     same = [case for case in payment.cases if (case.kind, case.transaction_id) == (kind, transaction_id)]
-    if any(case.is_open or not _is_another(case, evidence) for case in same) or len(payment.cases) >= CASES_MAX:
+    covers = kind is not CaseKind.DISPUTE_OPEN  # each dispute by a name is fought by itself, also beside another
+    told = any((covers and case.is_open) or not _is_another(case, evidence) for case in same)
+    if told or len(payment.cases) >= CASES_MAX:
         return payment
     case = Case(
         number=len(payment.cases) + 1,

@@ -218,6 +218,15 @@ def test_another_dispute_about_the_same_charge_is_another_case() -> None:
     assert kinds(disputed(second, DisputeNews.WITHDRAWN, "dp_2", 10, taken=40_000)) == kinds(second), "once"
 
 
+def test_a_dispute_beside_one_that_is_open_is_another_case() -> None:
+    """Whoever decides the first has not seen the second, which has a time of its own to be answered in."""
+    first = disputed(PAID, DisputeNews.WITHDRAWN, "dp_1", 7, taken=40_000)
+    both = disputed(first, DisputeNews.OPENED, "dp_2", 8, taken=40_000)
+    assert kinds(both) == ["dispute_open", "charged_back", "dispute_open"]
+    assert kinds(disputed(both, DisputeNews.WITHDRAWN, "dp_1", 9, taken=40_000)) == kinds(both), "each once"
+    assert kinds(disputed(both, DisputeNews.WON, "dp_2", 9)) == [], "an answer names one that is open, while one is"
+
+
 def test_a_charge_back_somebody_decided_on_is_not_opened_again_by_the_same_money() -> None:
     decided = with_cases(
         TAKEN, case(CaseKind.CHARGED_BACK, decision=CaseDecision.DISMISS, decided_by="operator:olivia")

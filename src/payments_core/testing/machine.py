@@ -144,12 +144,13 @@ class PaymentMachine(RuleBasedStateMachine):
 
     @rule(part=st.sampled_from([1, 2, 3]), asked_as=st.sampled_from(["a", "b", None]))
     def an_operator_gives_back(self, part: int, asked_as: str | None) -> None:
-        """A part of the money, or all that is left."""
+        """A part of the money, or all that is left; one request is always for the same."""
         amount = (
             None if part == 3 else Money(self.payment.amount.amount_minor * part // 3, self.payment.amount.currency)
         )
         refund = self.there.service.refund
-        self.attempt(refund(self.payment.payment_id, amount, None, actor=OPERATOR, asked_as=asked_as))
+        request = None if asked_as is None else f"{asked_as}{part}"
+        self.attempt(refund(self.payment.payment_id, amount, None, actor=OPERATOR, asked_as=request))
 
     @rule(less=st.booleans())
     def an_operator_captures(self, less: bool) -> None:
