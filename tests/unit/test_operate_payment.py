@@ -396,7 +396,35 @@ async def test_a_step_that_is_refused_leaves_the_hold_and_says_nothing(world: Wo
     world.gateway.refuse_operations = True
     payment = await world.service.operate.step(world.payment.payment_id, transaction)
     assert payment is not None
-    assert (payment.charges[0].due, world.status.value) == (None, "authorized")
+    assert payment.charges[0].due is ChargeDue.CAPTURE, "the answer may be older than the first try"
+    await world.pass_time(timedelta(hours=2))
+    assert (world.payment.charges[0].due, world.status.value) == (None, "authorized")
+
+
+async def test_a_repeated_capture_is_refused_because_the_first_was_done(world: World) -> None:
+    """No answer shows it yet: what was asked to be captured is what later messages are compared with."""
+    transaction = await held(world)
+    world.gateway.lost_answers, world.gateway.lag = 1, 1
+    with pytest.raises(GatewayTimeout):
+        await capture(world)
+    await world.service.operate.step(world.payment.payment_id, transaction)
+    asked = world.payment.charges[0]
+    assert (asked.due, asked.capture_minor) == (ChargeDue.CAPTURE, 10_000_000)
+    world.gateway.lag = 0
+    await world.pass_time(timedelta(hours=2))
+    assert (world.status.value, world.payment.charges[0].due) == ("success", None)
+
+
+async def test_the_same_wish_of_another_person_is_not_refused_for_the_first_ones_sake(world: World) -> None:
+    """Theirs was done a moment ago, and no answer shows it yet."""
+    transaction = await held(world)
+    world.gateway.lost_answers, world.gateway.lag = 1, 1
+    with pytest.raises(GatewayTimeout):
+        await capture(world)
+    await capture(world)
+    charge = world.payment.charge(transaction)
+    assert charge is not None
+    assert (charge.due, charge.capture_minor) == (ChargeDue.CAPTURE, 10_000_000)
 
 
 @SENT_ENOUGH

@@ -1,7 +1,7 @@
 """What an operator asks of one payment: capture, approve, deny, cancel, and the decision of a case."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 import attrs
@@ -116,17 +116,20 @@ class OperatePayment:
 
     # ── wishes ────────────────────────────────────────────────────────────────────────────────────────────────────
     async def _wish(self, payment_id: str, plan: "Plan", actor: str) -> Payment:
-        payment, charge = await again_if_stale(lambda: self._stored_wish(payment_id, plan, actor), self.desk.clock)
-        return await self._carry_out(payment, charge.transaction_id)
+        payment, charge, is_new = await again_if_stale(
+            lambda: self._stored_wish(payment_id, plan, actor), self.desk.clock
+        )
+        return await self._carry_out(payment, charge.transaction_id, first=is_new)
 
-    async def _stored_wish(self, payment_id: str, plan: "Plan", actor: str) -> tuple[Payment, Charge]:
+    async def _stored_wish(self, payment_id: str, plan: "Plan", actor: str) -> tuple[Payment, Charge, bool]:
+        """The payment with the wish stored, its charge, and whether this very call wished it."""
         now = self.desk.clock.now()
         async with self.desk.store.transaction() as uow:
             before = (await uow.payments.lock([payment_id])).get(payment_id)
             if before is None:
                 raise NotFound(f"no payment {payment_id}", code="no_payment")
             after, charge = plan(before, now)
-            return await self.desk.put_back(uow, Decided(before, after), actor=actor), charge
+            return await self.desk.put_back(uow, Decided(before, after), actor=actor), charge, after is not before
 
     async def step(self, payment_id: str, transaction_id: str) -> Payment | None:
         """The payment after one step of a wish whose outcome is unknown: asked first, sent again if it did not happen.
@@ -149,12 +152,16 @@ class OperatePayment:
         if was_sent_enough(charge.asked_at or now, charge.checks, now):
             return await self.desk.change(payment_id, unanswered, actor="core")
         try:
-            return await self._carry_out(payment, transaction_id)
+            return await self._carry_out(payment, transaction_id, first=False)
         except GatewayRefused:
             return await self.desk.look(payment_id)
 
-    async def _carry_out(self, payment: Payment, transaction_id: str) -> Payment:
-        """What is due of this charge was sent, and read."""
+    async def _carry_out(self, payment: Payment, transaction_id: str, *, first: bool) -> Payment:
+        """What is due of this charge was sent, and read.
+
+        A refusal is the last word on the first try alone: a repeated one is refused when the first did it, also while
+        no answer shows that. Once answers cannot lag behind the tries any more they say whether it did.
+        """
         charge = payment.charge(transaction_id)
         if charge is None or charge.due not in WISHES:
             return payment
@@ -162,17 +169,23 @@ class OperatePayment:
         unanswered = partial(wish_unanswered, transaction_id=transaction_id, now=self.desk.clock.now())
         try:
             reply = await self._send(payment, charge)
-            heard = await self.ask.charge_now(payment, transaction_id)
+            asked_at = self.desk.clock.now()
+            heard, answer = await self.ask.charge_heard(payment, transaction_id)
         except GatewayError:
             await self.desk.change(payment_id, unanswered, actor="core")
             raise
         payment = heard or payment
-        if isinstance(reply, Refused):
+        is_known = answer is not None and asked_at >= (charge.asked_at or asked_at) + 2 * self._lag_of(payment, charge)
+        if isinstance(reply, Refused) and (first or is_known):
             refused = partial(wish_refused, transaction_id=transaction_id)
             payment = await self.desk.change(payment_id, refused, actor="core") or payment
             if not _came_true(payment, charge):
                 raise GatewayRefused("; ".join(reply.reasons) or "the gateway refused it")
         return await self.desk.change(payment_id, unanswered, actor="core") or payment
+
+    def _lag_of(self, payment: Payment, charge: Charge) -> timedelta:
+        """Doubled it is longer than the last try but one can be behind: the pauses between tries grow fivefold."""
+        return self.gateways[payment.attempt(charge.attempt).provider].traits.status_lag
 
     async def _send(self, payment: Payment, charge: Charge) -> CaptureReply:
         gateway = self.gateways[payment.attempt(charge.attempt).provider]
