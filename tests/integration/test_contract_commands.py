@@ -1,8 +1,10 @@
 """The `payments` command line: what it prints, for people and machines, and how it ends."""
 
 import json
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,53 @@ def test_a_server_refuses_a_database_that_was_not_migrated(product: Product, tmp
     assert done.returncode != 0
     assert "payments migrate" in done.stderr
     assert payments("doctor", environment=environment, cwd=tmp_path).returncode == 1
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("worker",),
+        ("sweep", "--once"),
+        ("reconcile",),
+        ("expire",),
+        ("verify",),
+        ("review",),
+        ("show", "0" * 26),
+        ("stock", "get", "book"),
+        ("stock", "set", "book", "1"),
+        ("confirm-transfer", "x", "1", "--bank-reference", "y"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_refuses_a_database_that_was_not_migrated(
+    product: Product, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """In the words of `serve`; that some statement failed would help nobody."""
+    environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite3'}"}
+    done = payments(*command, environment=environment, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "run `payments migrate`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.processes
+def test_a_database_of_a_newer_version_is_said_to_be_newer(product: Product, tmp_path: Path) -> None:
+    """No migration of this version would help, so none is advised, and the migration says the same in one line."""
+    file = tmp_path / "newer.sqlite3"
+    environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{file}"}
+    assert payments("migrate", environment=environment, cwd=tmp_path).returncode == 0
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    for command in (("migrate",), ("serve", "--port", str(free_port())), ("review",)):
+        done = payments(*command, environment=environment, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "the database is newer than this version" in done.stderr
+        assert "payments migrate" not in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    said = payments("doctor", environment=environment, cwd=tmp_path).stdout
+    assert "the database is newer than this version" in said
+    assert "payments migrate" not in said
 
 
 @pytest.mark.processes

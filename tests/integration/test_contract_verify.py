@@ -160,5 +160,5 @@ def test_a_short_key_is_no_key(product: Product) -> None:
 
 def test_a_database_without_the_table_is_a_sentence(product: Product, tmp_path: Path) -> None:
     done = verify(product, PAYMENTS_DATABASE_URL=f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite3'}")
-    assert done.returncode == 1
-    assert "payments: " in done.stderr
+    assert done.returncode == 2, "nothing was verified, and nothing is wrong"
+    assert "payments migrate" in done.stderr

@@ -9,12 +9,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from payments_core.errors import StorageError
 from payments_core_sqlalchemy.store import database_errors, engine_for
 
-__all__ = ["current_revision", "head_revision", "migrate", "migrate_async"]
+__all__ = ["NewerSchema", "current_revision", "head_revision", "migrate", "migrate_async", "newer_schema"]
 
 _MIGRATE_S = 300
 """A migration that takes longer is not one to run beside a live service."""
+
+
+class NewerSchema(StorageError):
+    """A newer version of this package has migrated the database; this one does not know its schema."""
 
 
 def _config() -> Config:
@@ -28,13 +33,26 @@ def head_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
+def newer_schema(revision: str | None) -> str | None:
+    """What to say of a revision that only a newer version can have made; None of one that this version knows."""
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if revision is None or revision in known:
+        return None
+    return (
+        f"the database is newer than this version: its schema is at {revision}, this version needs {head_revision()}; "
+        "run the version that migrated it"
+    )
+
+
 async def migrate_async(url: str, revision: str = "head") -> None:
     """The database is at this revision.
 
-    Errors: StorageUnavailable.
+    Errors: StorageUnavailable; NewerSchema, and nothing is changed.
     """
 
     def upgrade(connection: Connection) -> None:
+        if newer := newer_schema(MigrationContext.configure(connection).get_current_revision()):
+            raise NewerSchema(newer)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

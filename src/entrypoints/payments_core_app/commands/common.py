@@ -11,13 +11,24 @@ from typing import Any, NoReturn, TypeVar
 
 import rich_click as click
 
-from payments_core.errors import PaymentsError
+from payments_core.errors import PaymentsError, StorageError
 from payments_core_app.container import Container, close_gateways
 from payments_core_app.logs import configure
 from payments_core_app.settings import Mode, Settings, SettingsError
-from payments_core_sqlalchemy import SqlStore
+from payments_core_sqlalchemy import SqlStore, current_revision, head_revision, newer_schema
 
-__all__ = ["EXIT_REFUSED", "EXIT_TROUBLE", "as_json", "at_work", "container_of", "fail", "run", "settings_or_exit"]
+__all__ = [
+    "EXIT_REFUSED",
+    "EXIT_TROUBLE",
+    "as_json",
+    "at_work",
+    "container_of",
+    "fail",
+    "refuse_another_schema",
+    "run",
+    "schema_trouble",
+    "settings_or_exit",
+]
 
 EXIT_TROUBLE, EXIT_REFUSED = 1, 2
 """1: it was tried and did not work. 2: it was not tried, because something has to be put right first."""
@@ -65,8 +76,33 @@ def fail(reason: str, code: int = EXIT_TROUBLE) -> NoReturn:
     sys.exit(code)
 
 
-def run(work: Callable[[Container], Awaitable[Result]], settings: Settings) -> Result:
-    """The result of this work over a container of its own; an error of ours ends the command with its reason."""
+def schema_trouble(revision: str | None) -> str | None:
+    """Why this version cannot work with a schema at this revision, and what to do; None when it can."""
+    if revision == head_revision():
+        return None
+    older = f"the schema is at {revision or 'nothing'}, this version needs {head_revision()}: run `payments migrate`"
+    return newer_schema(revision) or older
+
+
+def refuse_another_schema(database_url: str) -> StorageError | None:
+    """End when the schema is not this version's. Of a database that does not answer nobody can tell: its error."""
+    try:
+        revision = asyncio.run(current_revision(database_url))
+    except StorageError as error:
+        return error
+    if trouble := schema_trouble(revision):
+        fail(trouble, EXIT_REFUSED)
+    return None
+
+
+def run(work: Callable[[Container], Awaitable[Result]], settings: Settings, *, patient: bool = False) -> Result:
+    """The result of this work over a container of its own; an error of ours ends the command with its reason.
+
+    The schema is this version's; `patient` work begins also while the database is away, and waits for it itself.
+    """
+    away = refuse_another_schema(settings.database_url)
+    if away is not None and not patient:
+        fail(f"{away.detail} ({away.code})")
 
     async def inside() -> Result:
         async with container_of(settings) as container:

@@ -13,10 +13,10 @@ import rich_click as click
 from payments_core.errors import StorageError
 from payments_core.states import Confirm
 from payments_core.system import SystemClock
-from payments_core_app.commands.common import EXIT_TROUBLE, as_json, print_json
+from payments_core_app.commands.common import EXIT_TROUBLE, as_json, print_json, schema_trouble
 from payments_core_app.settings import Mode, Settings, SettingsError
 from payments_core_midtrans import MidtransSettings
-from payments_core_sqlalchemy import SqlStore, current_revision, head_revision
+from payments_core_sqlalchemy import SqlStore, current_revision
 from payments_core_sqlalchemy.watch import INVARIANTS, Backlog, Broken, Watch, what_is
 from payments_core_stripe import StripeSettings
 
@@ -193,17 +193,12 @@ def _of_midtrans(midtrans: MidtransSettings) -> list[Finding]:
 
 
 def _of_the_database(settings: Settings) -> list[Finding]:
-    expected = head_revision()
     try:
         revision = asyncio.run(current_revision(settings.database_url))
     except StorageError as error:
         return [Finding("error", error.detail)]
-    if revision != expected:
-        return [
-            Finding(
-                "error", f"the schema is at {revision or 'nothing'}, this version needs {expected}: `payments migrate`"
-            )
-        ]
+    if trouble := schema_trouble(revision):
+        return [Finding("error", trouble)]
     try:
         return [
             Finding("ok", f"the database answers, its schema is at {revision}"),

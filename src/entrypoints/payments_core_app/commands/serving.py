@@ -21,6 +21,7 @@ from payments_core_app.commands.common import (
     fail,
     is_free,
     print_json,
+    refuse_another_schema,
     run,
     settings_or_exit,
 )
@@ -29,7 +30,7 @@ from payments_core_app.listeners import Listeners, can_be_dealt_out
 from payments_core_app.settings import LOOPBACK, Mode
 from payments_core_app.single import OneAtATime, TakenError, one_server
 from payments_core_app.worker import SweepLoop, several_at_once
-from payments_core_sqlalchemy import current_revision, head_revision
+from payments_core_sqlalchemy import NewerSchema, head_revision
 from payments_core_sqlalchemy import migrate as migrate_database
 
 __all__ = ["migrate", "serve", "simulator", "sweep", "worker"]
@@ -59,7 +60,8 @@ def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
             "(PAYMENTS_DATABASE_URL=postgresql+asyncpg://...)",
             EXIT_REFUSED,
         )
-    _refuse_another_schema(settings.database_url)
+    if away := refuse_another_schema(settings.database_url):
+        click.echo(f"payments: {away.detail}; serving 503 until it is back", err=True)
     os.environ[SWEEP_VARIABLE] = "no" if no_worker else "yes"
     with _alone(settings.database_url), _shared_metrics(workers):
         how: dict[str, Any] = {
@@ -80,20 +82,6 @@ def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
             Multiprocess(uvicorn.Config(_APPLICATION, **how), sockets=Listeners(host, port)).run()
         else:
             uvicorn.run(_APPLICATION, **how)
-
-
-def _refuse_another_schema(database_url: str) -> None:
-    """A database that is away is waited for: the server answers 503 until it is back."""
-    try:
-        revision = asyncio.run(current_revision(database_url))
-    except StorageError as error:
-        click.echo(f"payments: {error.detail}; serving 503 until it is back", err=True)
-        return
-    if revision != head_revision():
-        fail(
-            f"the schema is at {revision or 'nothing'}, this version needs {head_revision()}: run `payments migrate`",
-            EXIT_REFUSED,
-        )
 
 
 def _alone(database_url: str) -> OneAtATime:
@@ -123,7 +111,7 @@ def worker() -> None:
     """Attend to due work, without serving; on as many machines as you like (PostgreSQL)."""
     settings = settings_or_exit(serving=True)
     with _alone(settings.database_url):
-        run(_sweep_until_stopped, settings)
+        run(_sweep_until_stopped, settings, patient=True)
 
 
 async def _sweep_until_stopped(container: Container) -> None:
@@ -169,6 +157,8 @@ def migrate() -> None:
     settings = settings_or_exit()
     try:
         migrate_database(settings.database_url)
+    except NewerSchema as error:
+        fail(error.detail, EXIT_REFUSED)
     except StorageError as error:
         fail(f"the migration failed: {error.detail}")
     click.echo(f"the schema is at {head_revision()}")
