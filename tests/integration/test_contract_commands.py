@@ -203,6 +203,18 @@ def test_sqlite_has_one_serving_process(product: Product, command: tuple[str, ..
 
 
 @pytest.mark.processes
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_sqlite_file_that_cannot_be_made_is_said_in_one_line(product: Product, tmp_path: Path, command: str) -> None:
+    options = ("--port", str(free_port())) if command == "serve" else ()
+    url = f"sqlite+aiosqlite:///{tmp_path / 'none' / 'new.sqlite3'}"
+    done = payments(command, *options, environment={**product.environment, "PAYMENTS_DATABASE_URL": url}, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'none'}" in done.stderr
+    assert "No such file or directory" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.processes
 def test_sqlite_has_no_second_worker_process(product: Product, tmp_path: Path) -> None:
     environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite3'}"}
     assert payments("migrate", environment=environment, cwd=tmp_path).returncode == 0

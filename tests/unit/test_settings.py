@@ -87,6 +87,14 @@ def test_a_click_goes_to_midtrans_where_it_has_keys_and_to_stripe_else() -> None
         "postgresql+asyncpg://pay:hush@[::1/x",
         "postgresql+asyncpg://pay:hush@db",
         "sqlite+aiosqlite:///",
+        "postgresql+asyncpg://pay:hush@db:99999/x",
+        "postgresql+asyncpg://pay:hush@db..example/x",
+        "postgresql+asyncpg://pay:hush@/x?host=one:1&host=two",
+        "postgresql+asyncpg://pay:hush@db/x?user=hush&user=hush",
+        "postgresql+asyncpg://pay:hush@db/x?prepared_statement_cache_size=hush",
+        "postgresql+asyncpg://pay:hush@db/x?ssl=hush",
+        "postgresql+asyncpg://pay:hush@db/x?target_session_attrs=hush",
+        "postgresql+asyncpg://pay:hush@db/x?hush=1",
         "mysql://root:hush@db/x",
         "hush",
     ],
@@ -96,6 +104,44 @@ def test_a_database_url_that_cannot_be_read_is_named_and_not_shown(url: str) -> 
     (problem,) = problems(PAYMENTS_DATABASE_URL=url)
     assert problem.startswith("PAYMENTS_DATABASE_URL")
     assert "hush" not in problem
+
+
+@pytest.mark.parametrize("query", ["sslmode=require", "connect_timeout=5", "timeout=5", "application_name=shop"])
+def test_a_database_url_says_which_names_its_query_may_have(query: str) -> None:
+    """What every other client of PostgreSQL takes made the driver raise TypeError."""
+    (problem,) = problems(PAYMENTS_DATABASE_URL=f"postgresql+asyncpg://pay@db/x?{query}")
+    assert "target_session_attrs" in problem
+    assert "ssl=require" in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://pay:hush@db:5432/x?ssl=require",
+        "postgresql+asyncpg://pay@/x?host=db1:5432&host=db2:5432&target_session_attrs=read-write",
+        "postgresql+asyncpg://pay@/x?host=/var/run/postgresql",
+        "postgresql+asyncpg://pay@[::1]/x?prepared_statement_cache_size=0",
+        "sqlite+aiosqlite:////var/lib/payments.sqlite3",
+    ],
+)
+def test_a_database_url_that_can_be_used_is_taken(url: str) -> None:
+    assert Settings.read({**PRODUCTION, "PAYMENTS_DATABASE_URL": url}).database_url == url
+
+
+def test_a_database_in_memory_is_refused_with_the_reason() -> None:
+    (problem,) = problems(PAYMENTS_DATABASE_URL="sqlite+aiosqlite:///:memory:")
+    assert "every connection has an empty database of its own" in problem
+    assert problems(PAYMENTS_DATABASE_URL="sqlite+aiosqlite:///file:x?mode=memory&uri=true")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "https://shop.example:99999", "https://shop.example:x"])
+@pytest.mark.parametrize(
+    "name",
+    ["PAYMENTS_PUBLIC_URL", "FRONTEND_URL", "PAYMENTS_JWKS_URL", "MIDTRANS_SNAP_URL", "MIDTRANS_API_URL",
+     "STRIPE_API_URL"],
+)  # fmt: skip
+def test_a_url_that_cannot_be_taken_apart_is_named(name: str, url: str) -> None:
+    assert problems(**{name: url}) == [f"{name} is not a URL that begins with https:// or http://"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "127.0.0.1.", "[::ffff:127.0.0.1]",

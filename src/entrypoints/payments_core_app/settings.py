@@ -9,12 +9,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from payments_core.limits import GATEWAY_TIMEOUT_MAX, PAGE_LEFT_MIN
 from payments_core.policy import LatePayment, Policy
 from payments_core.states import Confirm
+from payments_core_app.database_url import DATABASE_URL, problem_of
 from payments_core_manual import ManualSettings
 from payments_core_midtrans import MidtransSettings
 from payments_core_sqlalchemy.shares import Allowance
@@ -50,8 +49,6 @@ JWT_SECRET_BYTES_MIN = 32
 HISTORY_KEY_BYTES_MIN = 32
 MANUAL_SECRET_BYTES_MIN = 32
 """HMAC-SHA256 too is as strong as its key, up to the length of its hash (RFC 2104, section 3)."""
-_DATABASE_URL = "sqlite+aiosqlite:///payments.sqlite3"
-_DATABASES = ("sqlite+aiosqlite:///", "postgresql+asyncpg://")
 _PUBLIC_URL = "http://127.0.0.1:8000"
 _EXPIRY_MAX = timedelta(days=7)
 _DRAIN_MAX = timedelta(minutes=5)
@@ -94,7 +91,7 @@ class Settings:
     """
 
     mode: Mode = Mode.PRODUCTION
-    database_url: str = attrs.field(default=_DATABASE_URL, repr=False)
+    database_url: str = attrs.field(default=DATABASE_URL, repr=False)
     public_url: str = _PUBLIC_URL
     frontend_url: str = f"{_PUBLIC_URL}/shop"
     return_origins: tuple[str, ...] = ()
@@ -204,6 +201,14 @@ def _stripe_refusals(stripe: StripeSettings) -> list[str]:
     return refusals
 
 
+def _is_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that cannot be
+        return False
+
+
 def _is_loopback(url: str) -> bool:
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host in _LOCAL_NAMES or host.endswith(".localhost"):
@@ -226,21 +231,10 @@ def _is_short_loopback(host: str) -> bool:
 
 
 def _database(reader: "_Reader") -> str:
-    given = reader.text("PAYMENTS_DATABASE_URL") or _DATABASE_URL
-    if not given.startswith(_DATABASES):
-        reader.problem("PAYMENTS_DATABASE_URL begins with sqlite+aiosqlite:/// or with postgresql+asyncpg://")
-    elif not _is_readable(given):
-        reader.problem("PAYMENTS_DATABASE_URL cannot be read; in a password write @ : / ? # [ ] as %40 %3A %2F ...")
+    given = reader.text("PAYMENTS_DATABASE_URL") or DATABASE_URL
+    if problem := problem_of(given):
+        reader.problem(f"PAYMENTS_DATABASE_URL {problem}")
     return given
-
-
-def _is_readable(url: str) -> bool:
-    """Whether it names a host or a file; why not would show a part of the password."""
-    try:
-        made = make_url(url)
-    except (ValueError, ArgumentError):
-        return False
-    return bool(made.database)
 
 
 def _frontend(reader: "_Reader") -> str:
@@ -381,8 +375,7 @@ class _Reader:
         value = self.text(name)
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_url(value):
             self.problem(f"{name} is not a URL that begins with https:// or http://")
         return value.rstrip("/")
 

@@ -10,7 +10,7 @@ __all__ = ["OneAtATime", "TakenError", "one_server"]
 
 
 class TakenError(Exception):
-    """Another process holds it."""
+    """It cannot be held: another process holds it, or its file cannot be written."""
 
 
 class OneAtATime:
@@ -24,10 +24,10 @@ class OneAtATime:
     def acquire(self) -> "OneAtATime":
         """The lock is held.
 
-        Errors: TakenError, with the reason, when another process holds it.
+        Errors: TakenError, with the reason.
         """
         if self._path is not None:
-            self._file = self._path.open("a")
+            self._file = _opened(self._path)
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -41,6 +41,13 @@ class OneAtATime:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()  # which gives the lock back, as a dying process does
+
+
+def _opened(path: Path) -> IO[Any]:
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise TakenError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def one_server(database_url: str) -> OneAtATime:

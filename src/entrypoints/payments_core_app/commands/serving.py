@@ -60,10 +60,10 @@ def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
             "(PAYMENTS_DATABASE_URL=postgresql+asyncpg://...)",
             EXIT_REFUSED,
         )
-    if away := refuse_another_schema(settings.database_url):
-        click.echo(f"payments: {away.detail}; serving 503 until it is back", err=True)
     os.environ[SWEEP_VARIABLE] = "no" if no_worker else "yes"
     with _alone(settings.database_url), _shared_metrics(workers):
+        if away := refuse_another_schema(settings.database_url):
+            click.echo(f"payments: {away.detail}; serving 503 until it is back", err=True)
         how: dict[str, Any] = {
             "factory": True,
             "host": host,
