@@ -172,14 +172,18 @@ class Settings:
             refusals.append("a key was made by the demo; make your own")
         if urlsplit(self.public_url).scheme != "https":
             refusals.append("PAYMENTS_PUBLIC_URL is not https")
+        if self.jwks_url is not None and urlsplit(self.jwks_url).scheme != "https":
+            refusals.append("PAYMENTS_JWKS_URL is not https: whoever is on the way could publish keys of his own")
         refusals += _midtrans_refusals(midtrans) if midtrans else []
         return refusals + (_stripe_refusals(self.stripe) if self.stripe else [])
 
 
 def _midtrans_refusals(midtrans: MidtransSettings) -> list[str]:
     refusals = []
-    if midtrans.is_production and midtrans.server_key.startswith(_SANDBOX_PREFIXES):
-        refusals.append("MIDTRANS_IS_PRODUCTION is set with a sandbox key")
+    if midtrans.server_key.startswith(_SANDBOX_PREFIXES):
+        refusals.append("MIDTRANS_SERVER_KEY is a sandbox key: its money is not real")
+        if midtrans.is_production:
+            refusals.append("MIDTRANS_IS_PRODUCTION is set with a sandbox key")
     if midtrans.is_production and (midtrans.snap_url or midtrans.api_url):
         refusals.append("MIDTRANS_IS_PRODUCTION is set with an overridden host")
     if any(_is_loopback(url) for url in (midtrans.snap_base, midtrans.api_base)):
