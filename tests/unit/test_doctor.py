@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from payments_core_app.commands.doctor import Finding, examine
+from payments_core_app.settings import Settings
 
 PRODUCTION = {
     "PAYMENTS_MODE": "production",
@@ -22,6 +23,32 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def warnings(environment: dict[str, str]) -> str:
     return "\n".join(finding.what for finding in examine(environment) if finding.level == "warning")
+
+
+class Asked(dict[str, str]):
+    """An environment that remembers which names were asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names = set[str]()
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+        self.names.add(name)
+        return default
+
+
+def test_every_setting_that_is_read_is_known_to_the_doctor(environment: dict[str, str]) -> None:
+    """A list of its own, because what is printed was looked at: a new setting may be a secret."""
+    asked = Asked()
+    Settings.read(asked)
+    assert "PAYMENTS_DRAIN_SECONDS" in asked.names
+    told = examine({**environment, **dict.fromkeys(asked.names - environment.keys(), "")})
+    assert not [finding for finding in told if "no setting of ours" in finding.what]
+
+
+def test_what_is_missing_is_said_once(environment: dict[str, str]) -> None:
+    told = [finding.what for finding in examine({**environment, "STRIPE_SECRET_KEY": "sk_live_0123456789"})]
+    assert len([what for what in told if "STRIPE_WEBHOOK_SECRET is not set" in what]) == 1
 
 
 def test_a_key_that_looks_like_production_beside_the_sandbox_is_warned_of(environment: dict[str, str]) -> None:

@@ -223,6 +223,27 @@ def test_doctor_says_how_the_gateways_stand(environment: dict[str, str], level: 
     assert not any("sk_live_" + "x" in finding.what or "whsec_one" in finding.what for finding in findings)
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["shop.example", "https://shop.example/finish", "https://shop.example?x", "https://me@shop.example", "https://[::1",
+     "HTTPS://shop.example", "https://good.example, *"],
+)  # fmt: skip
+def test_a_return_origin_that_no_url_could_have_is_named(value: str) -> None:
+    """It is compared as it is; one that never matches would be found out by a buyer."""
+    (problem,) = problems(PAYMENTS_RETURN_ORIGINS=value)
+    assert "PAYMENTS_RETURN_ORIGINS" in problem
+
+
+def test_return_origins_are_taken_without_their_last_slash() -> None:
+    said = {**PRODUCTION, "PAYMENTS_RETURN_ORIGINS": "https://shop.example/, http://127.0.0.1:3000"}
+    assert Settings.read(said).return_origins == ("https://shop.example", "http://127.0.0.1:3000")
+
+
+def test_a_number_that_may_be_zero_is_not_said_to_be_above_it() -> None:
+    assert problems(PAYMENTS_DRAIN_SECONDS="-1") == ["PAYMENTS_DRAIN_SECONDS is a number from zero on, below a million"]
+    assert problems(PAYMENTS_POLL_SECONDS="0") == ["PAYMENTS_POLL_SECONDS is a number above zero, below a million"]
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "100001"])
 def test_a_limit_of_calls_is_a_whole_number(value: str) -> None:
     assert "MIDTRANS_CALLS_IN_FLIGHT" in " ".join(problems(MIDTRANS_CALLS_IN_FLIGHT=value))
@@ -240,5 +261,6 @@ def test_stripe_is_asked_less_than_midtrans_unless_it_is_said() -> None:
 def test_metrics_are_on_until_they_are_turned_off() -> None:
     assert Settings.read(PRODUCTION).metrics
     assert not Settings.read({**PRODUCTION, "PAYMENTS_METRICS": "off"}).metrics
-    assert problems(PAYMENTS_METRICS="perhaps") == ["PAYMENTS_METRICS is true or false"]
+    assert problems(PAYMENTS_METRICS="perhaps") == ["PAYMENTS_METRICS is on or off"]
+    assert problems(MIDTRANS_IS_PRODUCTION="perhaps") == ["MIDTRANS_IS_PRODUCTION is true or false"]
     assert "hush" not in repr(Settings.read({**PRODUCTION, "PAYMENTS_METRICS_TOKEN": "hush"}))

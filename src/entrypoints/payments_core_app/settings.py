@@ -125,7 +125,7 @@ class Settings:
             database_url=_database(reader),
             public_url=reader.url("PAYMENTS_PUBLIC_URL") or _PUBLIC_URL,
             frontend_url=_frontend(reader),
-            return_origins=tuple(origin.rstrip("/") for origin in reader.names("PAYMENTS_RETURN_ORIGINS")),
+            return_origins=_return_origins(reader),
             jwt_secret=reader.text("PAYMENTS_JWT_SECRET"),
             jwt_audience=reader.text("PAYMENTS_JWT_AUDIENCE") or "payments-core",
             jwt_issuer=reader.text("PAYMENTS_JWT_ISSUER"),
@@ -135,7 +135,7 @@ class Settings:
             midtrans=_midtrans(reader),
             gateway_limits={name: _limit(reader, name, usual) for name, usual in _CALLS.items()},
             drain=_drain(reader),
-            metrics=reader.flag("PAYMENTS_METRICS", default=True),
+            metrics=reader.flag("PAYMENTS_METRICS", default=True, words="on or off"),
             metrics_token=reader.text("PAYMENTS_METRICS_TOKEN"),
             stripe=_stripe(reader),
             manual=_manual(reader),
@@ -213,6 +213,13 @@ def _is_url(value: str) -> bool:
         return False
 
 
+def _is_origin(value: str) -> bool:
+    if not _is_url(value):
+        return False
+    parts = urlsplit(value)
+    return value == f"{parts.scheme}://{parts.netloc}" and "@" not in value
+
+
 def _is_loopback(url: str) -> bool:
     host = (urlsplit(url).hostname or "").rstrip(".")
     if host in _LOCAL_NAMES or host.endswith(".localhost"):
@@ -244,6 +251,14 @@ def _database(reader: "_Reader") -> str:
 def _frontend(reader: "_Reader") -> str:
     given = reader.url("FRONTEND_URL")
     return given or f"{reader.url('PAYMENTS_PUBLIC_URL') or _PUBLIC_URL}/shop"
+
+
+def _return_origins(reader: "_Reader") -> tuple[str, ...]:
+    """Compared as they are, so each is exactly what a browser calls an origin."""
+    origins = tuple(origin.rstrip("/") for origin in reader.names("PAYMENTS_RETURN_ORIGINS"))
+    if not all(map(_is_origin, origins)):
+        reader.problem("PAYMENTS_RETURN_ORIGINS: each is an origin such as https://shop.example, without a path")
+    return origins
 
 
 def _history_keys(reader: "_Reader") -> tuple[str, ...]:
@@ -383,11 +398,11 @@ class _Reader:
             self.problem(f"{name} is not a URL that begins with https:// or http://")
         return value.rstrip("/")
 
-    def flag(self, name: str, *, default: bool = False) -> bool:
-        """true or false; on and off do as well."""
+    def flag(self, name: str, *, default: bool = False, words: str = "true or false") -> bool:
+        """true or false; on and off do as well. `words` are those of the docs."""
         value = (self.text(name) or str(default)).lower()
         if value not in ("true", "false", "1", "0", "yes", "no", "on", "off"):
-            self.problem(f"{name} is true or false")
+            self.problem(f"{name} is {words}")
         return value in ("true", "1", "yes", "on")
 
     def whole(self, name: str, default: int, most: int) -> int:
@@ -407,13 +422,13 @@ class _Reader:
         return known.get((value or "").lower(), default)
 
     def number(self, name: str, default: float, make: Callable[[float], Value], *, zero_is_fine: bool = False) -> Value:
-        """A number above zero."""
+        """A number above zero, or zero where that is fine."""
         value = self.text(name)
         try:
             number = default if value is None else float(value)
         except ValueError:
             number = -1.0
         if not (0 < number < 1e6 or (zero_is_fine and number == 0)):  # noqa: PLR2004 - no setting is a million
-            self.problem(f"{name} is a number above zero")
+            self.problem(f"{name} is a number {'from zero on' if zero_is_fine else 'above zero'}, below a million")
             number = default
         return make(number)

@@ -49,6 +49,7 @@ _SHOWN = frozenset(
         "MIDTRANS_STATUS_LAG_SECONDS",
         "MIDTRANS_THREADS",
         "MIDTRANS_TIMEOUT_SECONDS",
+        "PAYMENTS_DRAIN_SECONDS",
         "PAYMENTS_EXPIRY_HOURS",
         "PAYMENTS_HOLD_MAX_HOURS",
         "PAYMENTS_JWKS_URL",
@@ -107,13 +108,8 @@ def examine(environment: dict[str, str]) -> list[Finding]:
     except SettingsError as error:
         return [*findings, *(Finding("error", problem) for problem in error.problems)]
     findings += [Finding("error", refusal) for refusal in settings.refusals()]
-    return [
-        *findings,
-        *_of_the_urls(settings),
-        *_of_the_history(settings),
-        *_of_the_gateways(settings),
-        *_of_the_database(settings),
-    ]
+    findings += [*_of_the_urls(settings), *_of_the_history(settings), *_of_the_gateways(settings)]
+    return [*dict.fromkeys([*findings, *_of_the_database(settings)])]  # what production refuses may be known already
 
 
 def _of_a_name(name: str, value: str) -> Finding:
