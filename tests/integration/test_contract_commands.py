@@ -199,6 +199,10 @@ def test_sqlite_has_one_serving_process(product: Product, command: tuple[str, ..
     if command[0] == "serve":
         command = ("serve", "--port", str(free_port()))
     assert "SQLite" in refused(product, *command)
+    link = product.folder / f"{command[0]}-link.sqlite3"
+    link.symlink_to(product.folder / "payments.sqlite3")
+    environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{link}"}
+    assert "SQLite has one writer" in payments(*command, environment=environment, cwd=product.folder).stderr
     assert product.call("GET", "/health/ready").is_success
 
 

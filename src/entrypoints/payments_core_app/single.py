@@ -10,7 +10,7 @@ __all__ = ["OneAtATime", "TakenError", "one_server"]
 
 
 class TakenError(Exception):
-    """It cannot be held: another process holds it, or its file cannot be written."""
+    """It cannot be held: another process holds it, or might without our knowing, or its file cannot be written."""
 
 
 class OneAtATime:
@@ -51,11 +51,29 @@ def _opened(path: Path) -> IO[Any]:
 
 
 def one_server(database_url: str) -> OneAtATime:
-    """The lock of whoever serves this database file; PostgreSQL needs none."""
+    """The lock of whoever serves this database file, by whichever symbolic link; PostgreSQL needs none.
+
+    Errors: TakenError when the file has several names of its own.
+    """
     url = make_url(database_url)
-    is_file = url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:")
     why = (
         "another `payments serve` or `worker` uses this SQLite file, and SQLite has one writer: "
         "stop it, or use PostgreSQL"
     )
-    return OneAtATime(Path(f"{url.database}.serving") if is_file else None, why)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return OneAtATime(None, why)
+    file = Path(url.database).resolve()
+    _refuse_several_names(file)
+    return OneAtATime(file.with_name(f"{file.name}.serving"), why)
+
+
+def _refuse_several_names(file: Path) -> None:
+    """SQLite's journal lies beside the name a file was opened by, so through two hard links it is damaged.
+
+    Source: sqlite.org/howtocorrupt.html on several links to one file: undefined behaviour (its text, read 2026-11).
+    """
+    if file.exists() and file.stat().st_nlink > 1:
+        raise TakenError(
+            f"{file} has another name (a hard link), and SQLite damages a file that is used by two names: "
+            "remove the other one, or copy the file"
+        )
