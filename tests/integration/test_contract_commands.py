@@ -87,6 +87,17 @@ def test_stock_of_nothing_is_an_error(product: Product) -> None:
     refused(product, "stock", "set", "lamp", "--", "-1")
 
 
+@pytest.mark.parametrize("sku", ["", " ", "lamp ", "a/b", "a\tb", "x" * 51])
+def test_stock_is_set_of_nothing_that_no_order_could_name(product: Product, sku: str) -> None:
+    assert "SKU" in refused(product, "stock", "set", sku, "1").upper()
+
+
+def test_stock_is_set_to_nothing_that_a_database_could_not_store(product: Product) -> None:
+    """PostgreSQL would say that it refused a statement."""
+    assert "2000000000" in refused(product, "stock", "set", "lamp", "99999999999")
+    ran(product, "stock", "set", "lamp", "2000000000")
+
+
 def test_show_tells_one_payment_at_night(product: Product) -> None:
     order_id = product.order()
     page = product.pay(order_id).json()

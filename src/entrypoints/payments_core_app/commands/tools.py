@@ -7,12 +7,14 @@ import msgspec
 import rich_click as click
 
 from payments_core import Payment
-from payments_core.errors import NotFound
+from payments_core.errors import InvalidInput, NotFound
 from payments_core.facts import Event
 from payments_core.ports import PaymentFilter
 from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, print_json, run, settings_or_exit
 from payments_core_app.container import Container
 from payments_core_app.describe import CaseAnswer, EventAnswer, PaymentAnswer, event_answer, payment_answer
+from payments_core_app.http.bodies import Sku, StockBody
+from payments_core_app.http.order_input import check_sku
 from payments_core_app.tokens import SCOPES, Role, make_token
 
 __all__ = ["review", "show", "stock", "token"]
@@ -47,9 +49,25 @@ def stock() -> None:
     """Read and set the stock of the SQL order book."""
 
 
+def _sku(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """What the API takes in an order: stock of anything else could never be reserved."""
+    try:
+        return check_sku(msgspec.convert(value, Sku))
+    except (msgspec.ValidationError, InvalidInput) as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _available(_ctx: click.Context, _param: click.Parameter, value: int) -> int:
+    """What the API takes, which is what every database can store."""
+    try:
+        return msgspec.convert({"available": value}, StockBody).available
+    except msgspec.ValidationError as error:
+        raise click.BadParameter(str(error).partition(" - at ")[0]) from None
+
+
 @stock.command("set")
-@click.argument("sku")
-@click.argument("available", type=click.IntRange(min=0))
+@click.argument("sku", callback=_sku)
+@click.argument("available", type=int, callback=_available)
 def set_stock(sku: str, available: int) -> None:
     """Set how many units of SKU can still be reserved."""
 
