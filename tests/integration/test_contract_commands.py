@@ -230,6 +230,18 @@ def test_a_sqlite_file_that_cannot_be_made_is_said_in_one_line(product: Product,
 
 
 @pytest.mark.processes
+def test_a_sqlite_file_that_fails_is_named_with_sqlites_reason(product: Product, tmp_path: Path) -> None:
+    """The kind of an error alone led nobody to the file."""
+    file = tmp_path / "letter.sqlite3"
+    file.write_text("Dear Sir or Madam, " * 100)
+    environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{file}"}
+    for command in ("migrate", "doctor", "review"):
+        done = payments(command, environment=environment, cwd=tmp_path)
+        assert done.returncode == 1
+        assert f"{file}: file is not a database" in done.stdout + done.stderr
+
+
+@pytest.mark.processes
 def test_sqlite_has_no_second_worker_process(product: Product, tmp_path: Path) -> None:
     environment = {**product.environment, "PAYMENTS_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path / 'new.sqlite3'}"}
     assert payments("migrate", environment=environment, cwd=tmp_path).returncode == 0

@@ -16,6 +16,7 @@ from payments_core_app.container import Container, close_gateways
 from payments_core_app.logs import configure
 from payments_core_app.settings import Mode, Settings, SettingsError
 from payments_core_sqlalchemy import SqlStore, current_revision, head_revision, newer_schema
+from payments_core_sqlalchemy.diagnosis import reason
 
 __all__ = [
     "EXIT_REFUSED",
@@ -64,15 +65,15 @@ def is_free(host: str, port: int) -> bool:
 
 def refuse(reasons: list[str]) -> NoReturn:
     """Say every reason, and end before anything was done."""
-    for reason in reasons:
-        click.echo(f"payments: {reason}", err=True)
+    for why in reasons:
+        click.echo(f"payments: {why}", err=True)
     click.echo("payments: nothing was started; `payments doctor` shows every setting", err=True)
     sys.exit(EXIT_REFUSED)
 
 
-def fail(reason: str, code: int = EXIT_TROUBLE) -> NoReturn:
+def fail(why: str, code: int = EXIT_TROUBLE) -> NoReturn:
     """Say what went wrong, and end."""
-    click.echo(f"payments: {reason}", err=True)
+    click.echo(f"payments: {why}", err=True)
     sys.exit(code)
 
 
@@ -102,7 +103,7 @@ def run(work: Callable[[Container], Awaitable[Result]], settings: Settings, *, p
     """
     away = refuse_another_schema(settings.database_url)
     if away is not None and not patient:
-        fail(f"{away.detail} ({away.code})")
+        fail(f"{reason(away, settings.database_url)} ({away.code})")
 
     async def inside() -> Result:
         async with container_of(settings) as container:
@@ -110,6 +111,8 @@ def run(work: Callable[[Container], Awaitable[Result]], settings: Settings, *, p
 
     try:
         return asyncio.run(inside())
+    except StorageError as error:
+        fail(f"{reason(error, settings.database_url)} ({error.code})")
     except PaymentsError as error:
         fail(f"{error.detail} ({error.code})")
 

@@ -17,6 +17,7 @@ from payments_core_app.commands.common import EXIT_TROUBLE, as_json, print_json,
 from payments_core_app.settings import Mode, Settings, SettingsError
 from payments_core_midtrans import MidtransSettings
 from payments_core_sqlalchemy import SqlStore, current_revision
+from payments_core_sqlalchemy.diagnosis import is_read_only, reason
 from payments_core_sqlalchemy.watch import INVARIANTS, Backlog, Broken, Watch, what_is
 from payments_core_stripe import StripeSettings
 
@@ -191,17 +192,23 @@ def _of_midtrans(midtrans: MidtransSettings) -> list[Finding]:
 def _of_the_database(settings: Settings) -> list[Finding]:
     try:
         revision = asyncio.run(current_revision(settings.database_url))
-    except StorageError as error:
-        return [Finding("error", error.detail)]
-    if trouble := schema_trouble(revision):
-        return [Finding("error", trouble)]
-    try:
+        if trouble := schema_trouble(revision):
+            return [Finding("error", trouble)]
         return [
             Finding("ok", f"the database answers, its schema is at {revision}"),
+            *_of_its_writing(settings),
             *asyncio.run(_of_what_is_stored(settings)),
         ]
     except StorageError as error:
-        return [Finding("error", error.detail)]
+        return [Finding("error", reason(error, settings.database_url))]
+
+
+def _of_its_writing(settings: Settings) -> list[Finding]:
+    """All that is asked otherwise is answered by a database that only reads as well."""
+    if not asyncio.run(is_read_only(settings.database_url)):
+        return []
+    why = "its file may only be read" if settings.is_sqlite else "a standby, or default_transaction_read_only is on"
+    return [Finding("error", f"the database is read-only ({why}): no notification could be stored")]
 
 
 async def _of_what_is_stored(settings: Settings) -> list[Finding]:

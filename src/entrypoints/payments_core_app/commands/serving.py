@@ -32,6 +32,7 @@ from payments_core_app.single import OneAtATime, TakenError, one_server
 from payments_core_app.worker import SweepLoop, several_at_once
 from payments_core_sqlalchemy import NewerSchema, head_revision
 from payments_core_sqlalchemy import migrate as migrate_database
+from payments_core_sqlalchemy.diagnosis import reason
 
 __all__ = ["migrate", "serve", "simulator", "sweep", "worker"]
 
@@ -63,7 +64,7 @@ def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
     os.environ[SWEEP_VARIABLE] = "no" if no_worker else "yes"
     with _alone(settings.database_url), _shared_metrics(workers):
         if away := refuse_another_schema(settings.database_url):
-            click.echo(f"payments: {away.detail}; serving 503 until it is back", err=True)
+            click.echo(f"payments: {reason(away, settings.database_url)}; serving 503 until it is back", err=True)
         how: dict[str, Any] = {
             "factory": True,
             "host": host,
@@ -160,7 +161,7 @@ def migrate() -> None:
     except NewerSchema as error:
         fail(error.detail, EXIT_REFUSED)
     except StorageError as error:
-        fail(f"the migration failed: {error.detail}")
+        fail(f"the migration failed: {reason(error, settings.database_url)}")
     click.echo(f"the schema is at {head_revision()}")
 
 
