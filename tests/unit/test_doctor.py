@@ -70,3 +70,18 @@ def test_the_token_of_the_metrics_is_not_printed(environment: dict[str, str]) ->
     findings = examine({**environment, "PAYMENTS_METRICS_TOKEN": "hush-hush"})
     assert Finding("ok", "PAYMENTS_METRICS_TOKEN is set") in findings
     assert "hush-hush" not in str(findings)
+
+
+@pytest.mark.parametrize("key", ["SB-Mid-server-0123456789", "VT-server-0123456789"])
+def test_play_money_in_production_is_told(environment: dict[str, str], key: str) -> None:
+    """A staging may want it; an order that is paid with it is delivered for nothing."""
+    sandbox = {**environment, "MIDTRANS_SERVER_KEY": key, "MIDTRANS_IS_PRODUCTION": "false"}
+    told = "MIDTRANS_SERVER_KEY is a sandbox key: its money is not real"
+    assert told in warnings(sandbox)
+    assert told not in warnings({**sandbox, "PAYMENTS_MODE": "development"})
+    assert told not in warnings(environment)
+
+
+def test_published_keys_that_anybody_on_the_way_can_change_are_told(environment: dict[str, str]) -> None:
+    assert "PAYMENTS_JWKS_URL is not https" in warnings({**environment, "PAYMENTS_JWKS_URL": "http://id.example/keys"})
+    assert "JWKS" not in warnings({**environment, "PAYMENTS_JWKS_URL": "https://id.example/keys"})

@@ -24,6 +24,7 @@ __all__ = [
     "HISTORY_KEY_BYTES_MIN",
     "JWT_SECRET_BYTES_MIN",
     "LOOPBACK",
+    "SANDBOX_PREFIXES",
     "Mode",
     "Settings",
     "SettingsError",
@@ -60,7 +61,7 @@ _CALLS = {"midtrans": Allowance(1024, 4000), "stripe": Allowance(256, 1000)}
 Midtrans publishes no limit. Stripe's is the account's own: 100 a second live and 25 in a sandbox, unless it says
 otherwise.
 """
-_SANDBOX_PREFIXES = ("SB-", "VT-")
+SANDBOX_PREFIXES = ("SB-", "VT-")
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 Word = TypeVar("Word", bound=Enum)
@@ -172,18 +173,14 @@ class Settings:
             refusals.append("a key was made by the demo; make your own")
         if urlsplit(self.public_url).scheme != "https":
             refusals.append("PAYMENTS_PUBLIC_URL is not https")
-        if self.jwks_url is not None and urlsplit(self.jwks_url).scheme != "https":
-            refusals.append("PAYMENTS_JWKS_URL is not https: whoever is on the way could publish keys of his own")
         refusals += _midtrans_refusals(midtrans) if midtrans else []
         return refusals + (_stripe_refusals(self.stripe) if self.stripe else [])
 
 
 def _midtrans_refusals(midtrans: MidtransSettings) -> list[str]:
     refusals = []
-    if midtrans.server_key.startswith(_SANDBOX_PREFIXES):
-        refusals.append("MIDTRANS_SERVER_KEY is a sandbox key: its money is not real")
-        if midtrans.is_production:
-            refusals.append("MIDTRANS_IS_PRODUCTION is set with a sandbox key")
+    if midtrans.is_production and midtrans.server_key.startswith(SANDBOX_PREFIXES):
+        refusals.append("MIDTRANS_IS_PRODUCTION is set with a sandbox key")
     if midtrans.is_production and (midtrans.snap_url or midtrans.api_url):
         refusals.append("MIDTRANS_IS_PRODUCTION is set with an overridden host")
     if any(_is_loopback(url) for url in (midtrans.snap_base, midtrans.api_base)):

@@ -14,7 +14,7 @@ from payments_core.errors import StorageError
 from payments_core.states import Confirm
 from payments_core.system import SystemClock
 from payments_core_app.commands.common import EXIT_TROUBLE, as_json, print_json, schema_trouble
-from payments_core_app.settings import Mode, Settings, SettingsError
+from payments_core_app.settings import SANDBOX_PREFIXES, Mode, Settings, SettingsError
 from payments_core_midtrans import MidtransSettings
 from payments_core_sqlalchemy import SqlStore, current_revision
 from payments_core_sqlalchemy.diagnosis import is_read_only, reason
@@ -122,10 +122,18 @@ def _of_a_name(name: str, value: str) -> Finding:
 
 
 def _of_the_urls(settings: Settings) -> list[Finding]:
-    """Outside of this machine a buyer must not be sent over a connection that anybody can read or change."""
-    if urlsplit(settings.frontend_url).scheme == "https" or settings.mode is not Mode.PRODUCTION:
+    """Outside of this machine nothing that counts must come over a connection that anybody can read or change."""
+    if settings.mode is not Mode.PRODUCTION:
         return []
-    return [Finding("warning", "FRONTEND_URL is not https: the buyer returns over a connection anybody can change")]
+    why = {
+        "FRONTEND_URL": (settings.frontend_url, "the buyer returns over a connection anybody can change"),
+        "PAYMENTS_JWKS_URL": (settings.jwks_url, "whoever is on the way can publish keys of his own"),
+    }
+    return [
+        Finding("warning", f"{name} is not https: {told}")
+        for name, (url, told) in why.items()
+        if url is not None and urlsplit(url).scheme != "https"
+    ]
 
 
 def _of_the_history(settings: Settings) -> list[Finding]:
@@ -143,7 +151,7 @@ def _of_the_gateways(settings: Settings) -> list[Finding]:
     midtrans, stripe, manual = settings.midtrans, settings.stripe, settings.manual
     if midtrans is None and stripe is None and manual is None:
         return [Finding("error", "neither MIDTRANS_SERVER_KEY nor STRIPE_SECRET_KEY is set: no order can be paid")]
-    findings = _of_midtrans(midtrans) if midtrans else []
+    findings = _of_midtrans(midtrans, settings.mode) if midtrans else []
     findings += _of_stripe(stripe) if stripe else []
     if manual is not None:
         findings.append(Finding("ok", "bank transfers are taken; an operator confirms them"))
@@ -166,7 +174,7 @@ def _of_stripe(stripe: StripeSettings) -> list[Finding]:
     return findings
 
 
-def _of_midtrans(midtrans: MidtransSettings) -> list[Finding]:
+def _of_midtrans(midtrans: MidtransSettings, mode: Mode) -> list[Finding]:
     findings = [Finding("ok", f"Midtrans at {midtrans.snap_base} and {midtrans.api_base}")]
     if not midtrans.is_production and midtrans.server_key.startswith(_PRODUCTION_PREFIXES):
         findings.append(
@@ -176,6 +184,8 @@ def _of_midtrans(midtrans: MidtransSettings) -> list[Finding]:
                 "the sandbox will refuse it",
             )
         )
+    if mode is Mode.PRODUCTION and midtrans.server_key.startswith(SANDBOX_PREFIXES):
+        findings.append(Finding("warning", "MIDTRANS_SERVER_KEY is a sandbox key: its money is not real"))
     if midtrans.confirm is Confirm.SIGNATURE:
         findings.append(
             Finding("warning", "MIDTRANS_CONFIRM=signature trusts the status word, which Midtrans does not sign")
