@@ -24,7 +24,7 @@ TABLES = """
 """
 
 
-# ── the adapter: four methods inside the transaction of the payment ───────────────────────────────────────────────────
+# ── the adapter: five methods inside the transaction of the payment ───────────────────────────────────────────────────
 class ShopOrders:
     """The shop's sales as payments see them; whoever made the connection commits."""
 
