@@ -250,8 +250,10 @@ def refund_news(payment: Payment, message: Observation) -> bool:
 
 
 def _comes_further(known: Refund, state: RefundState) -> bool:
-    """Whether this state follows on the one we know: what was done may come back, and what we took for refused may have
-    been done all the same."""
+    """Whether this state follows on the one we know.
+
+    What was done may come back, and what we took for refused may have been done all the same.
+    """
     if known.state in UNDER_WAY:
         return known.state is not state
     return (known.state, state) in _AFTER_ALL
@@ -309,8 +311,7 @@ def _confirmed(rows: Iterable[Refund]) -> int:
 
 
 def _elsewhere(rows: Sequence[Refund], ours: Iterable[Refund]) -> int:
-    """What was given back beside the rows, as far as it was when one of ours was asked for; what has become a row since
-    is not counted twice."""
+    """What was given back beside the rows when one of ours was asked for, less what has become a row since."""
 
     def beside(asked: Refund) -> int:
         since = (row for row in rows if row.by == "gateway" and row.at >= asked.at)
