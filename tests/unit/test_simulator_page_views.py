@@ -42,8 +42,9 @@ def test_every_page_says_simulator_and_brings_no_script(name: str):
 def test_the_order_the_amount_and_the_items_are_shown():
     request = attrs.evolve(REQUEST, items=(Item("Kopi Gayo", 600_000, 2), Item("Voucher", -30_000, 1)))
     html = page_views.pay_page(attrs.evolve(PAGE, request=request), [])
-    for text in ("Order o-1", "Rp&nbsp;1.250.000", "Kopi Gayo", "Rp&nbsp;1.200.000", "\N{MINUS SIGN}Rp&nbsp;30.000"):
-        assert text in html
+    for text in ("Order o-1", "Rp 1.250.000", "Kopi Gayo", "Rp 1.200.000", "\N{MINUS SIGN}Rp 30.000"):
+        assert text.replace("Rp ", "Rp\N{NO-BREAK SPACE}") in html
+    assert "<title>Pay Rp\N{NO-BREAK SPACE}1.250.000 · SIMULATOR</title>" in html
 
 
 def test_texts_of_the_merchant_cannot_become_html():

@@ -194,7 +194,7 @@ def method_name(transaction: Transaction) -> str:
 def rupiah(amount: int) -> str:
     """Write whole rupiah as they are written in Indonesia."""
     sign = "\N{MINUS SIGN}" if amount < 0 else ""
-    return f"{sign}Rp&nbsp;{abs(amount):,}".replace(",", ".")
+    return f"{sign}Rp\N{NO-BREAK SPACE}{abs(amount):,}".replace(",", ".")
 
 
 def _spaced(number: str) -> str:

@@ -71,7 +71,8 @@ def pay_page(session: Session, intent: Intent | None, charges: Sequence[Charge])
         tried.append("Card: 3-D Secure failed")
     content += _methods(session, tried, waiting=waiting)
     left = f"<p class=quiet>This page closes on {_when(session)}.</p>"
-    return frame(f"Pay {session.request.currency.upper()}", content + left + _leave(session))
+    title = f"Pay {money(session.request.total, session.request.currency)}"
+    return frame(title, content + left + _leave(session))
 
 
 def _order(session: Session, result: str = "") -> str:
@@ -133,7 +134,7 @@ def money(amount: int, currency: str) -> str:
     """Write an amount with its currency, thousands set apart."""
     whole, dot, rest = major(abs(amount), currency).partition(".")
     sign = "\N{MINUS SIGN}" if amount < 0 else ""
-    return f"{sign}{currency.upper()}&nbsp;{int(whole):,}{dot}{rest}"
+    return f"{sign}{currency.upper()}\N{NO-BREAK SPACE}{int(whole):,}{dot}{rest}"
 
 
 def _when(session: Session) -> str:
