@@ -105,7 +105,7 @@ def _requested(payment: Payment, charge: Charge, money: Money, by: str, reason: 
         state=RefundState.REQUESTED,
         by=by,
         reason=reason,
-        elsewhere_minor=max(0, charge.refunded_minor - _confirmed(_rows(payment, charge.transaction_id))),
+        elsewhere_minor=_unknown_of(payment, charge),
         at=now,
         check_at=now + LEASE,
     )
@@ -310,6 +310,16 @@ def _confirmed(rows: Iterable[Refund]) -> int:
     return sum(refund.amount.amount_minor for refund in rows if refund.state is RefundState.CONFIRMED)
 
 
+def _unknown_of(payment: Payment, charge: Charge) -> int:
+    """What the total of this charge tells beyond the rows that are done, or may be."""
+    rows = _rows(payment, charge.transaction_id)
+    return max(0, charge.refunded_minor - _confirmed(rows) - sum(refund.amount.amount_minor for refund in _sent(rows)))
+
+
+def _sent(rows: Iterable[Refund]) -> list[Refund]:
+    return [refund for refund in rows if refund.state in UNDER_WAY and refund.checks > 0]
+
+
 def _elsewhere(rows: Sequence[Refund], ours: Iterable[Refund]) -> int:
     """What was given back beside the rows when one of ours was asked for, less what has become a row since."""
 
@@ -326,7 +336,7 @@ def _confirm_by_total(payment: Payment, transaction_id: str) -> Payment:
     It does not where somebody else gave as much back: neither what was not sent yet, nor what was given before.
     """
     charge, rows = payment.charge(transaction_id), _rows(payment, transaction_id)
-    sent = [refund for refund in rows if refund.state in UNDER_WAY and refund.checks > 0]
+    sent = _sent(rows)
     asked = _confirmed(rows) + sum(refund.amount.amount_minor for refund in sent)
     if charge is None or asked + _elsewhere(rows, sent) > charge.refunded_minor:
         return payment

@@ -693,6 +693,30 @@ async def test_a_refund_the_gateway_shows_as_pending_is_asked_about_and_never_se
     assert world.payment.refunds[0].key == made.key
 
 
+async def test_an_answer_that_was_overtaken_says_all_the_same_that_a_refund_is_done(world: World) -> None:
+    """Waiting for the next one would take as long as the schedule has come: a day."""
+
+    class Done(Slow):
+        """Its bank has done them."""
+
+        def observe(self, body: bytes) -> Observation:
+            """All done."""
+            told = super().observe(body)
+            return attrs.evolve(told, refunds=tuple(attrs.evolve(r, news=RefundNews.CONFIRMED) for r in told.refunds))
+
+    world.use(Done())
+    await paid(world)
+    gateway = world.gateway
+    gateway.shows = False
+    made = await refund(world, 30_000)
+    newer = attrs.evolve(world.payment.charges[0], reading_number=99)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_charge(newer)
+    gateway.shows = True
+    await world.service.refund.step(world.payment.payment_id, made.key)
+    assert world.payment.refunds[0].state is RefundState.CONFIRMED
+    assert world.gateway.calls.count("refund") == 1
+
+
 @pytest.mark.parametrize("life", [timedelta(hours=24), timedelta(days=7), None])
 async def test_nothing_is_sent_under_a_key_that_may_be_forgotten(world: World, life: timedelta | None) -> None:
     """The service was away; the gateway shows nothing, and would take the same key for that of another refund."""

@@ -430,6 +430,13 @@ def test_what_was_given_back_elsewhere_is_kept_with_the_refund_that_is_asked_for
     assert hear(done, row).charges[0].refunded_minor == 8_000_000
 
 
+def test_what_we_sent_ourselves_is_not_elsewhere_also_while_nobody_has_confirmed_it() -> None:
+    """A gateway may count a refund that its bank has not done yet."""
+    known = with_refund(SENT, checks=1).with_charge(charge(refunded_minor=4_000_000))
+    _, made = plan_refund(known, amount=rupiah(10_000), by="operator:bob", traits=GatewayTraits(), now=NOW)
+    assert made.elsewhere_minor == 0
+
+
 def test_the_rows_count_up_to_the_charges_total_and_never_lower_it() -> None:
     two = with_refund(CONFIRMED).with_refund(refund(CONFIRMED, key="k-2", amount=rupiah(10_000)))
     assert hear(two).charges[0].refunded_minor == 5_000_000

@@ -8,6 +8,7 @@ import attrs
 
 from payments_core.errors import GatewayError, NotFound
 from payments_core.money import Money
+from payments_core.observations import RefundNews
 from payments_core.payment import UNDER_WAY, Charge, Payment, Refund
 from payments_core.policy import GatewayTraits
 from payments_core.ports import Done, Gateway, KeyUsed, Refused, Waiting
@@ -94,8 +95,11 @@ class ReturnMoney:
             if refund.checks > 0 or refund.case is not None:
                 heard, answer = await self.ask.charge_heard(payment, refund.transaction_id)
                 payment = heard or payment
-            if answer is not None and any(told.key == key for told in answer.refunds):
-                return await self._change(payment, partial(refund_pending, key=key, now=self.desk.clock.now()))
+            told = next((told for told in answer.refunds if told.key == key), None) if answer is not None else None
+            if told is not None:
+                # Also an answer that was overtaken, and not applied, says that it is there, or done.
+                heard_of = refund_confirmed if told.news is RefundNews.CONFIRMED else refund_pending
+                return await self._change(payment, partial(heard_of, key=key, now=self.desk.clock.now()))
             return await self._send(payment, key)
         except GatewayError:
             await self.desk.change(
