@@ -516,7 +516,7 @@ class Store(Protocol):
         """
 
     def reading(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """A unit of work that only reads, and waits for no writer."""
+        """A unit of work that only reads, locks nothing, and waits for no writer."""
 
     async def find(self, order_id: str) -> OrderPayment | None:
         """The payment of this order as it is, one consistent picture; None when there is no such order.

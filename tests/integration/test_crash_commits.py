@@ -281,7 +281,7 @@ async def _seen(world: World, shop: Shop) -> Mapping[str, Any]:
     seen = await world.look(ORDER)
     payment = seen.payment
     assert payment is not None
-    async with world.store.reading() as uow:
+    async with world.store.transaction() as uow:
         waiting = await uow.inbox.waiting([payment.payment_id], ())
     return {
         "status": status(payment),

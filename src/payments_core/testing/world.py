@@ -215,7 +215,7 @@ class World:
     async def next_due(self) -> datetime | None:
         """When the next row of an order placed here is due, as far as the ports show it."""
         times: list[datetime | None] = []
-        async with self.store.reading() as uow:
+        async with self.store.transaction() as uow:  # hints that wait are locked when they are read
             for order_id in self.placed:
                 order = await uow.orders.get(order_id)
                 if order is None:
