@@ -21,6 +21,7 @@ from payments_core.use_cases import return_money
 from payments_core.use_cases.saving import Desk
 from payments_core_memory import MemoryGateway
 from unit.values import PAID, SENT_ENOUGH, says
+from unit.values import refund as refund_row
 from unit.world import IDR, World, rupiah
 
 PRICE = 100_000
@@ -760,6 +761,17 @@ async def test_the_end_of_the_time_for_refunds_refuses_none_that_was_sent(world:
         late, reading_number=world.payment.charges[0].reading_number, occurred_at=world.payment.charges[0].occurred_at
     )
     assert world.payment.refunds[0].state is not RefundState.REFUSED
+
+
+async def test_what_the_gateway_never_gives_back_is_refused_also_after_a_look_that_failed(world: World) -> None:
+    """A look that failed counts as a try, and nothing was sent."""
+    world.use(MemoryGateway(traits=GatewayTraits(refunds={"card": RefundRule(timedelta(days=14))})))
+    await paid(world, method="bank_transfer")
+    made = attrs.evolve(refund_row(), transaction_id=world.payment.charges[0].transaction_id, checks=1)
+    world.store.payments.rows[world.payment.payment_id] = world.payment.with_refund(made)
+    await world.service.refund.step(world.payment.payment_id, made.key)
+    assert world.payment.refunds[0].state is RefundState.REFUSED
+    assert world.gateway.calls.count("refund") == 0
 
 
 # ── one request, one refund ───────────────────────────────────────────────────────────────────────────────────────────

@@ -140,7 +140,8 @@ class ReturnMoney:
 
     async def _refund(self, payment: Payment, refund: Refund, charge: Charge) -> Payment | None:
         gateway, now = self._gateway_of(payment, charge.transaction_id), self.desk.clock.now()
-        if refund.checks == 0 and (why := why_not_refund(charge, refund.amount, gateway.traits, now)):
+        # What may have been sent is not refused by the clock; what no gateway gives back is, whatever was asked since.
+        if why := why_not_refund(charge, refund.amount, gateway.traits, now if refund.checks == 0 else refund.at):
             return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
         if _may_be_forgotten(refund, gateway.traits, now):
             return await self._change(payment, partial(refund_unanswered, key=refund.key, now=now))
