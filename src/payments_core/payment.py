@@ -280,6 +280,11 @@ class Refund:
     check_at: datetime | None = None
     checks: int = 0
 
+    @property
+    def was_sent(self) -> bool:
+        """It has left us, so it may be done; a look at its charge that failed is no sending."""
+        return self.state is not RefundState.REQUESTED
+
 
 @attrs.frozen(kw_only=True)
 class Case:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 import attrs
 
-from payments_core.consequences import follow, open_case
+from payments_core.consequences import follow, is_sent_by_hand, open_case, under_way_minor
 from payments_core.errors import Conflict, InvalidInput
 from payments_core.evolving import evolve
 from payments_core.identity import refund_key
@@ -56,10 +56,8 @@ def refundable(payment: Payment, charge: Charge) -> Money:
 
     The gateway's own total counts where it knows more than our rows do (a refund made in its dashboard).
     """
-    rows = [refund for refund in payment.refunds if refund.transaction_id == charge.transaction_id]
-    asked = sum(r.amount.amount_minor for r in rows if r.state not in _NEVER_WAS)
-    under_way = sum(r.amount.amount_minor for r in rows if r.state in UNDER_WAY)
-    given = max(asked, charge.refunded_minor + under_way)
+    asked = sum(refund.amount.amount_minor for refund in _rows(payment, charge.transaction_id))
+    given = max(asked, charge.refunded_minor + under_way_minor(payment, charge.transaction_id))
     left = charge.captured_minor - charge.charged_back_minor - charge.reversed_minor - given
     return Money(max(0, left), charge.amount.currency)
 
@@ -169,12 +167,15 @@ def refund_pending(payment: Payment, key: str, now: datetime) -> Payment:
 def refund_unanswered(payment: Payment, key: str, now: datetime) -> Payment:
     """The payment with the outcome of this refund unknown: it is asked about, and sent again under the same key.
 
+    One that was never sent is known not to be done, and stays requested.
+
     When the schedule is over it is a case, still unknown, and looked at now and then, for a week.
     """
     refund = payment.refund(key)
     if refund is None or refund.state not in UNDER_WAY:
         return payment
-    state = RefundState.SENT if refund.state is RefundState.SENT and refund.checks == 0 else RefundState.UNKNOWN
+    is_shown = refund.state is RefundState.SENT and refund.checks == 0  # the gateway told of it before we sent it
+    state = refund.state if is_shown or not refund.was_sent else RefundState.UNKNOWN
     payment = _with_next_check(payment, key, state, now)
     if not is_overdue(refund.at, now):
         return payment
@@ -317,7 +318,7 @@ def _unknown_of(payment: Payment, charge: Charge) -> int:
 
 
 def _sent(rows: Iterable[Refund]) -> list[Refund]:
-    return [refund for refund in rows if refund.state in UNDER_WAY and refund.checks > 0]
+    return [refund for refund in rows if refund.state in UNDER_WAY and refund.was_sent]
 
 
 def _elsewhere(rows: Sequence[Refund], ours: Iterable[Refund]) -> int:
@@ -379,11 +380,8 @@ def begin_return(payment: Payment, case: Case, *, by: str, note: str | None, now
     under_way = any(refund.case == case.number and refund.state in UNDER_WAY for refund in payment.refunds)
     if charge is None or under_way or len(payment.refunds) >= REFUNDS_MAX:
         return payment
-    by_hand = any(
-        c.kind is CaseKind.RETURN_BY_HAND and c.transaction_id == charge.transaction_id for c in payment.open_cases
-    )
     left = refundable(payment, charge)
-    if left.amount_minor == 0 or by_hand:
+    if left.amount_minor == 0 or is_sent_by_hand(payment, charge.transaction_id):
         return payment
     return payment.with_refund(attrs.evolve(_requested(payment, charge, left, by, note, now), case=case.number))
 

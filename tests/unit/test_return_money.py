@@ -17,6 +17,7 @@ from payments_core.policy import LatePayment, RefundRule
 from payments_core.ports import RefundReply, Refused, Waiting
 from payments_core.returns import hear_refunds, plan_refund, refund_refused, refund_sent
 from payments_core.states import ChargeState
+from payments_core.testing.samples import LATER
 from payments_core.use_cases import return_money
 from payments_core.use_cases.saving import Desk
 from payments_core_memory import MemoryGateway
@@ -487,9 +488,12 @@ async def test_a_refund_that_was_sent_often_and_long_enough_is_only_asked_about(
     assert world.gateway.calls.count("refund") - before == sent
 
 
-@pytest.mark.parametrize(("checks", "state"), [(0, RefundState.REFUSED), (1, RefundState.UNKNOWN)])
+@pytest.mark.parametrize(
+    ("was", "state"), [(RefundState.REQUESTED, RefundState.REFUSED), (RefundState.UNKNOWN, RefundState.UNKNOWN)]
+)
+@pytest.mark.parametrize("checks", [0, 1])
 async def test_money_that_was_lost_before_it_was_sent_back_refuses_the_refund_and_later_leaves_it_unknown(
-    world: World, checks: int, state: RefundState
+    world: World, checks: int, was: RefundState, state: RefundState
 ) -> None:
     """Sent while there was money, it may have happened."""
     transaction = await paid(world)
@@ -497,13 +501,13 @@ async def test_money_that_was_lost_before_it_was_sent_back_refuses_the_refund_an
     made = await refund(world)
     gone = attrs.evolve(world.payment.charges[0], state=ChargeState.REVERSED)
     payment = attrs.evolve(world.payment.with_charge(gone), paid_by=None)
-    payment = payment.with_refund(attrs.evolve(made, state=RefundState.REQUESTED, checks=checks))
+    payment = payment.with_refund(attrs.evolve(made, state=was, checks=checks))
     world.store.payments.rows[payment.payment_id] = payment
     world.gateway.becomes(transaction, Signal.DENIED)
     await world.service.refund.step(payment.payment_id, made.key)
     (after,) = world.payment.refunds
     assert after.state is state
-    assert after.refused == ("the charge is reversed" if checks == 0 else None)
+    assert after.refused == ("the charge is reversed" if state is RefundState.REFUSED else None)
     assert world.cases == [], "nobody is called before the schedule is over"
     assert world.gateway.calls.count("refund") == 1, "only the first, which never arrived"
 
@@ -772,6 +776,45 @@ async def test_what_the_gateway_never_gives_back_is_refused_also_after_a_look_th
     await world.service.refund.step(world.payment.payment_id, made.key)
     assert world.payment.refunds[0].state is RefundState.REFUSED
     assert world.gateway.calls.count("refund") == 0
+
+
+async def looked_at_in_vain() -> tuple[World, str]:
+    """A surplus whose return was decided while its gateway does not answer: looked at, and not sent."""
+    world = World(traits=GatewayTraits(refund_key_life=HOUR))
+    transaction = await surplus(world)
+    world.gateway.unreachable = True
+    await decide(world, CaseDecision.RETURN)
+    await world.do_errands()
+    (made,) = world.payment.refunds
+    assert (made.was_sent, made.checks > 0) == (False, True)
+    return world, transaction
+
+
+async def test_a_look_that_failed_is_no_sending_so_there_is_no_key_to_be_forgotten() -> None:
+    """The gateway was away for longer than it keeps a key."""
+    world, transaction = await looked_at_in_vain()
+    await world.pass_time(3 * HOUR)
+    world.gateway.unreachable = False
+    await world.pass_time(12 * HOUR)
+    assert (given_back(world, transaction), world.cases) == (PRICE, [])
+
+
+async def test_a_total_does_not_confirm_what_was_looked_at_in_vain() -> None:
+    world, transaction = await looked_at_in_vain()
+    world.gateway.unreachable = False
+    world.gateway.becomes(transaction, Signal.SETTLED, refunded=rupiah(PRICE))
+    await world.deliver(transaction)
+    charge = attrs.evolve(world.payment.charge(transaction), refunded_minor=rupiah(PRICE).amount_minor)
+    assert hear_refunds(world.payment, charge, says(Signal.SETTLED), LATER).refunds[0].state is RefundState.REQUESTED
+
+
+async def test_the_first_answer_after_looks_in_vain_is_the_last_word() -> None:
+    """A refusal of what was never sent before cannot be that of a repetition."""
+    world, _ = await looked_at_in_vain()
+    world.gateway.unreachable, world.gateway.refuse_operations = False, True
+    await world.pass_time(HOUR)
+    assert world.payment.refunds[0].state is RefundState.REFUSED
+    assert world.cases == ["surplus_payment", "return_by_hand"]
 
 
 # ── one request, one refund ───────────────────────────────────────────────────────────────────────────────────────────

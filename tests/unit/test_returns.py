@@ -217,8 +217,8 @@ def test_an_unanswered_refund_is_asked_about_later_each_time(state: RefundState)
     now = NOW
     for checks, pause in enumerate(UNKNOWN_SCHEDULE):
         waits = refund_unanswered(with_refund(state, checks=checks), "k-1", now).refund("k-1")
-        stays_sent = state is SENT and checks == 0
-        assert waits == refund(SENT if stays_sent else UNKNOWN, check_at=now + pause, checks=checks + 1)
+        stays = state is REQUESTED or (state is SENT and checks == 0)
+        assert waits == refund(state if stays else UNKNOWN, check_at=now + pause, checks=checks + 1)
         now += pause
 
 

@@ -92,7 +92,7 @@ class ReturnMoney:
             return payment
         try:
             answer = None
-            if refund.checks > 0 or refund.case is not None:
+            if refund.was_sent or refund.case is not None:
                 heard, answer = await self.ask.charge_heard(payment, refund.transaction_id)
                 payment = heard or payment
             told = next((told for told in answer.refunds if told.key == key), None) if answer is not None else None
@@ -120,7 +120,7 @@ class ReturnMoney:
                 return await self._void(payment, refund, charge)
             case ChargeState.SETTLED:
                 return await self._refund(payment, refund, charge)
-            case _ if refund.checks == 0:
+            case _ if not refund.was_sent:
                 return await self._refuse(payment, refund, f"the charge is {charge.state.value}", by_hand=False)
             case _:  # it was sent while there was money, and may have happened
                 return await self._change(payment, partial(refund_unanswered, key=key, now=self.desk.clock.now()))
@@ -140,8 +140,8 @@ class ReturnMoney:
 
     async def _refund(self, payment: Payment, refund: Refund, charge: Charge) -> Payment | None:
         gateway, now = self._gateway_of(payment, charge.transaction_id), self.desk.clock.now()
-        # What may have been sent is not refused by the clock; what no gateway gives back is, whatever was asked since.
-        if why := why_not_refund(charge, refund.amount, gateway.traits, now if refund.checks == 0 else refund.at):
+        # What was sent is not refused by the clock: it may be done.
+        if why := why_not_refund(charge, refund.amount, gateway.traits, refund.at if refund.was_sent else now):
             return await self._refuse(payment, refund, why, by_hand=refund.case is not None)
         if _may_be_forgotten(refund, gateway.traits, now):
             return await self._change(payment, partial(refund_unanswered, key=refund.key, now=now))
@@ -149,7 +149,8 @@ class ReturnMoney:
         sent = payment.refund(refund.key)
         if sent is None or sent.state not in UNDER_WAY:
             return payment  # somebody else who was sending it has its answer by now
-        first = sent.checks == 1  # as it was stored: somebody else may have sent it since it was looked at
+        # As it was stored: somebody else may have sent it since it was looked at.
+        first = not refund.was_sent and sent.checks == refund.checks + 1
         reply = await gateway.refund(refund)
         match reply:
             case Done():
@@ -185,4 +186,4 @@ class ReturnMoney:
 def _may_be_forgotten(refund: Refund, traits: GatewayTraits, now: datetime) -> bool:
     """Whether the gateway, by the time it would get the key again, takes it for that of another refund."""
     life = traits.refund_key_life
-    return life is not None and refund.checks > 0 and now + traits.timeout >= refund.at + life
+    return life is not None and refund.was_sent and now + traits.timeout >= refund.at + life

@@ -79,7 +79,7 @@ class Sweep:
             except StorageError:
                 raise
             except Exception:
-                # A row that breaks us (a gateway that is no longer set up, a bug) must not keep the others waiting.
+                # A row that breaks us, which is a bug, must not keep the others waiting.
                 log.exception("due row of %s %s could not be attended to", due.kind.value, due.id)
                 postponed[due.kind.value] += 1
             else:
