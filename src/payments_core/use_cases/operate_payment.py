@@ -184,7 +184,9 @@ class OperatePayment:
         return await self.desk.change(payment_id, unanswered, actor="core") or payment
 
     def _lag_of(self, payment: Payment, charge: Charge) -> timedelta:
-        """Doubled it is longer than the last try but one can be behind: the pauses between tries grow fivefold."""
+        """How old an answer may be. Twice that after the wish an answer shows every try but the last one, because the
+        pauses between tries grow fivefold.
+        """
         return self.gateways[payment.attempt(charge.attempt).provider].traits.status_lag
 
     async def _send(self, payment: Payment, charge: Charge) -> CaptureReply:
