@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from harness.product import Product, order_body
 from harness.questions import at_once, order_status, problem, put_order
 
+HTTP_PAGE = Path(__file__).parents[2] / "docs" / "reference" / "http.md"
 SHIPPING = {"cost": "9000", "name": "Alice", "address": "Jl. Merdeka 1", "city": "Jakarta", "postal_code": "10110"}
 
 
@@ -50,6 +52,16 @@ def test_a_new_order_is_created_and_reserves_its_stock(product: Product) -> None
     }
     assert [(item["sku"], item["price"], item["quantity"]) for item in answer.json()["items"]] == [(sku, "50000", 2)]
     assert stock_of(product, sku) == {"sku": sku, "available": 3, "reserved": 2}
+
+
+def test_the_order_of_the_documentation_is_taken(product: Product) -> None:
+    """What a reader copies first has to work."""
+    body = json.loads(HTTP_PAGE.read_text().split("## Placing an order")[1].split("```")[1].removeprefix("json"))
+    product.stock(body["items"][0]["sku"], 10)
+    answer = put_order(product, new_id(), body)
+    assert (answer.status_code, answer.json().get("total")) == (201, "160000")
+    unnamed = put_order(product, new_id(), {**body, "colour": "red"})
+    assert problem(unnamed, 400, "invalid_request")["detail"] == "Object contains unknown field `colour`"
 
 
 def test_the_total_is_items_less_the_discount_plus_shipping(product: Product) -> None:

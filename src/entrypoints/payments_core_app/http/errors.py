@@ -61,8 +61,6 @@ _OF_HTTP = {
     404: "not_found",
     405: "method_not_allowed",
     413: "body_too_large",
-    415: "unsupported_media_type",
-    429: "too_many_requests",
 }
 """Errors that the framework finds before any of our code."""
 
@@ -123,10 +121,8 @@ CODES: dict[str, tuple[str, str]] = {
     "storage_unavailable": ("503", "the database cannot be reached; try again"),
     "too_many_attempts": ("409", "twenty pages were opened for this order already"),
     "too_many_refunds": ("409", "a hundred refunds were made of this payment already"),
-    "too_many_requests": ("429", "too many requests"),
     "under_way": ("409", "something else was asked of this charge; try again shortly"),
     "unknown_sku": ("422, of GET stock 404", "no stock is known for a tracked item"),
-    "unsupported_media_type": ("415", "the body is not JSON"),
 }
 """Every stable code with its HTTP status and its title; `docs/reference/errors.md` is printed from here."""
 
@@ -183,13 +179,19 @@ def _of_framework(request: Request[Any, Any, Any], error: HTTPException) -> Resp
     status = error.status_code
     detail = error.detail
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        told = [f"{item.get('key', '')}: {item.get('message', '')}" for item in error.extra if isinstance(item, dict)]
+        told = [_told(item) for item in error.extra if isinstance(item, dict)]
         detail = "; ".join(told) or detail
     answer = problem(request, status, _OF_HTTP.get(status, "invalid_request"), detail)
     allowed = [value for name, value in (error.headers or {}).items() if name.lower() == "allow"]
     if allowed:
         answer.headers["Allow"] = allowed[0]
     return answer
+
+
+def _told(item: Mapping[str, Any]) -> str:
+    """What the framework says is wrong, with the parameter it is wrong of; a body is `data` to it, and nobody else."""
+    name, message = item.get("key", ""), item.get("message", "")
+    return str(message) if name in ("", "data") else f"{name}: {message}"
 
 
 def _of_a_bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
