@@ -14,6 +14,7 @@ import attrs
 from payments_core.charges import attempt_of, compare
 from payments_core.decide import Reading, Verdict, decide_reading, still_wants
 from payments_core.errors import NotFound, StorageError
+from payments_core.evolving import evolve
 from payments_core.limits import REFUTE_AFTER
 from payments_core.observations import Observation
 from payments_core.payment import Attempt, Payment
@@ -172,7 +173,7 @@ class AskGateway:
         if used or reading.transaction_id is not None:
             waiting = [kept for kept in hints if _waits_for(kept, before.payment_id)]
             after, judged = _answer_hints(gateway, after, waiting, reading, now)
-        return attrs.evolve(so_far, after=one.then(after), actor=f"gateway:{gateway.name}"), judged
+        return evolve(so_far, after=one.then(after), actor=f"gateway:{gateway.name}"), judged
 
 
 async def _is_ours(uow: UnitOfWork, gateway: Gateway, payment: Payment, reading: Reading) -> bool:
@@ -217,8 +218,8 @@ def _answer_hints(
         may_lag = reading.asked_at < kept.notification.received_at + gateway.traits.status_lag
         judged = _judge(payment, kept, hint, now, may_lag=may_lag)
         if judged.verdict is Verdict.WAITING:
-            payment = attrs.evolve(payment, reading_number=payment.reading_number + 1)
-            judged = attrs.evolve(judged, asked=payment.reading_number)
+            payment = evolve(payment, reading_number=payment.reading_number + 1)
+            judged = evolve(judged, asked=payment.reading_number)
         answered.append(judged)
     return payment, answered
 
@@ -227,16 +228,16 @@ def _judge(payment: Payment, kept: Kept, hint: Observation, now: datetime, *, ma
     if still_wants(payment, hint):
         return _ask_again(kept, now, may_lag=may_lag)
     verdict, reason = _verdict(payment, hint)
-    return attrs.evolve(kept, verdict=verdict, reason=reason, check_at=None)
+    return evolve(kept, verdict=verdict, reason=reason, check_at=None)
 
 
 def _ask_again(kept: Kept, now: datetime, *, may_lag: bool) -> Kept:
     """A question that left within the gateway's lag proves nothing against a hint, however often it was repeated."""
     if kept.tries >= len(REFUTE_AFTER) and not may_lag:
         reason = f"asked {kept.tries + 1} times, the gateway does not bear it out"
-        return attrs.evolve(kept, verdict=Verdict.REFUTED, reason=reason, tries=kept.tries + 1, check_at=None)
+        return evolve(kept, verdict=Verdict.REFUTED, reason=reason, tries=kept.tries + 1, check_at=None)
     pause = REFUTE_AFTER[min(kept.tries, len(REFUTE_AFTER) - 1)]
-    return attrs.evolve(kept, tries=kept.tries + 1, reason="the gateway does not show it yet", check_at=now + pause)
+    return evolve(kept, tries=kept.tries + 1, reason="the gateway does not show it yet", check_at=now + pause)
 
 
 def _verdict(payment: Payment, hint: Observation) -> tuple[Verdict, str]:
