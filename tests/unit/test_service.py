@@ -1,5 +1,6 @@
 """The use cases wired, their errands, and the machine's own clock and ids."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
@@ -7,15 +8,18 @@ import pytest
 
 from payments_core import PageWish, PaymentService, Signal
 from payments_core.commands import AskCharge, AskPage, CancelCharge, ClosePage, SendRefund
-from payments_core.errors import Conflict, NotFound, PaymentsError
+from payments_core.errors import AmountNotRepresentable, Conflict, NotFound, PaymentsError, StaleWrite
 from payments_core.identity import PAYMENT_ID
-from payments_core.orders import OrderStatus
+from payments_core.orders import Order, OrderStatus
 from payments_core.policy import LatePayment, Policy
-from payments_core.ports import Outbox, Subscriber, Survey
+from payments_core.ports import Outbox, Placed, Subscriber, Survey
 from payments_core.service import ErrandList
 from payments_core.system import SystemClock, SystemIds
-from payments_core.use_cases.operate import CancelOrder
+from payments_core.testing.samples import order
+from payments_core.use_cases.operate import CancelOrder, PlaceOrder
 from payments_core.use_cases.refresh import LocalTurns
+from payments_core_memory import MemoryGateway, MemoryStore
+from payments_core_memory.orders import MemoryOrders
 from unit.world import World
 
 
@@ -88,6 +92,101 @@ async def test_an_errand_about_nothing_is_no_errand(world: World) -> None:
     ):
         await world.service.perform(command)
     assert world.store.payments.rows == {}
+
+
+# ── errands and the end ───────────────────────────────────────────────────────────────────────────────────────────────
+async def test_without_anybody_to_do_errands_they_are_done_at_once_by_the_loop(world: World) -> None:
+    service = PaymentService.over(world.store, {"memory": world.gateway}, clock=world.clock)
+    world.order()
+    await service.start("o-1", PageWish(provider="memory"), customer_id="alice", actor="customer:alice")
+    await service.receive("memory", *world.gateway.notification(world.tries(Signal.SETTLED)))
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert world.status.value == "success"
+
+
+def test_time_and_ids_are_the_machines_unless_told(world: World) -> None:
+    service = PaymentService.over(world.store, {})
+    assert isinstance(service.start.desk.clock, SystemClock)
+    assert isinstance(service.start.ids, SystemIds)
+    assert PaymentService.over(world.store, {}, clock=world.clock, ids=world.ids).start.desk.clock is world.clock
+
+
+async def test_a_service_that_ends_finishes_its_errands_and_gives_connections_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+
+    async def close(store: MemoryStore) -> None:
+        assert world.status.value == "success", "errands need the store"
+        closed.append(type(store).__name__)
+
+    monkeypatch.setattr(MemoryStore, "close", close, raising=False)
+    monkeypatch.setattr(MemoryGateway, "close", lambda gateway: closed.append(gateway.name), raising=False)
+    service = PaymentService.over(world.store, {"memory": world.gateway}, clock=world.clock)
+    await world.opened()
+    await service.receive("memory", *world.gateway.notification(world.tries(Signal.SETTLED)))
+    await service.close()
+    assert closed == ["memory", "MemoryStore"]
+
+
+async def test_a_service_over_parts_that_own_nothing_ends_as_well(world: World) -> None:
+    await world.opened()
+    await world.service.close()
+    assert world.status.value == "pending"
+
+
+# ── placing an order ──────────────────────────────────────────────────────────────────────────────────────────────────
+def placing(world: World) -> PlaceOrder:
+    place = world.service.place_order
+    assert place is not None
+    return place
+
+
+async def test_an_order_is_taken_in_once(world: World) -> None:
+    world.store.orders.available["book"] = 10
+    for how in (Placed.NEW, Placed.SAME):
+        assert await placing(world)(order()) == (order(), how)
+    assert world.stock == 8
+
+
+async def test_an_order_no_gateway_can_say_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that can is enough: the buyer pays there."""
+
+    def refuse(gateway: MemoryGateway, order: Order) -> None:
+        if gateway.name == "other":
+            raise AmountNotRepresentable(f"{order.total} cannot be said")
+
+    world.store.orders.available["book"] = 10
+    other = MemoryGateway(name="other")
+    monkeypatch.setattr(MemoryGateway, "refuse_unsayable", refuse)
+    both = PaymentService.over(world.store, {"other": other, "memory": world.gateway}, shop=world.store).place_order
+    alone = PaymentService.over(world.store, {"other": other}, shop=world.store).place_order
+    assert both is not None
+    assert alone is not None
+    with pytest.raises(AmountNotRepresentable):
+        await alone(order())
+    assert (await both(order()))[1] is Placed.NEW
+
+
+async def test_an_order_another_call_stored_meanwhile_is_the_same_order(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, lost = type(world.store.orders).place, [StaleWrite("somebody else was first")]
+
+    async def place(orders: MemoryOrders, order: Order) -> tuple[Order, Placed]:
+        placed = await original(orders, order)
+        if lost:
+            raise lost.pop()
+        return placed
+
+    world.store.orders.available["book"] = 10
+    monkeypatch.setattr(type(world.store.orders), "place", place)
+    assert (await placing(world)(order()))[1] is Placed.NEW
+    assert not lost
+
+
+def test_a_shop_that_keeps_its_own_orders_places_them_itself(world: World) -> None:
+    assert PaymentService.over(world.store, {}).place_order is None
 
 
 # ── cancelling an order ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,16 +1,57 @@
-"""What an operator, or the shop, asks of a payment."""
+"""What the shop asks: to take an order in, and to give it up."""
+
+from collections.abc import Mapping
 
 import attrs
 
-from payments_core.errors import Conflict, NotFound, StaleWrite
+from payments_core.errors import AmountNotRepresentable, Conflict, NotFound, StaleWrite
 from payments_core.orders import Order, OrderStatus
 from payments_core.pages import plan_cancel
 from payments_core.payment import AttemptState
-from payments_core.ports import ShopStore
+from payments_core.ports import Gateway, Placed, ShopStore
 from payments_core.use_cases.close import ClosePages
 from payments_core.use_cases.saving import Decided, Desk
 
-__all__ = ["CancelOrder"]
+__all__ = ["CancelOrder", "PlaceOrder"]
+
+
+@attrs.frozen
+class PlaceOrder:
+    """Takes an order in, its stock reserved."""
+
+    shop: ShopStore
+    gateways: Mapping[str, Gateway]
+
+    async def __call__(self, order: Order) -> tuple[Order, Placed]:
+        """The order as it is stored: new, the same again, or changed before its first page.
+
+        Errors: AmountNotRepresentable when no gateway can say its amounts; Conflict `order_frozen`, `out_of_stock`;
+        InvalidInput `unknown_sku`.
+        """
+        self._refuse_unsayable(order)
+        try:
+            return await self._place(order)
+        except StaleWrite:  # another call stored it first: now there is something to compare with
+            return await self._place(order)
+
+    async def _place(self, order: Order) -> tuple[Order, Placed]:
+        async with self.shop.transaction() as uow:
+            placed = await uow.orders.place(order)
+            await uow.commit()
+        return placed
+
+    def _refuse_unsayable(self, order: Order) -> None:
+        """Nothing, when some gateway can say every amount of the order; else the last one's reason is raised."""
+        refused: AmountNotRepresentable | None = None
+        for gateway in self.gateways.values():
+            try:
+                gateway.refuse_unsayable(order)
+            except AmountNotRepresentable as error:
+                refused = error
+            else:
+                return
+        if refused is not None:
+            raise refused
 
 
 @attrs.frozen

@@ -2,16 +2,14 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from payments_core.errors import AmountNotRepresentable, InvalidInput
 from payments_core.money import Currency, Money
 from payments_core.orders import Customer, Item, Order, Shipping
-from payments_core.ports import Gateway
 from payments_core_app.http.bodies import SKU_MAX, Amount, CustomerBody, ItemBody, OrderBody, ShippingBody
 
-__all__ = ["ORDER_ID", "check_free_text", "order_from", "refuse_unsayable"]
+__all__ = ["ORDER_ID", "check_free_text", "order_from"]
 
 ORDER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_~.-]{0,63}")
 """1 to 64 characters, beginning with a letter or a digit (the contract)."""
@@ -41,23 +39,6 @@ def order_from(order_id: str, body: OrderBody, now: datetime, expiry: timedelta)
         reserved_at=now,
         expires_at=now + expiry,
     )
-
-
-def refuse_unsayable(order: Order, gateways: Iterable[Gateway]) -> None:
-    """Nothing, when some gateway can say every amount of the order.
-
-    Errors: AmountNotRepresentable, with the last gateway's reason.
-    """
-    refused: AmountNotRepresentable | None = None
-    for gateway in gateways:
-        try:
-            gateway.refuse_unsayable(order)
-        except AmountNotRepresentable as error:
-            refused = error
-        else:
-            return
-    if refused is not None:
-        raise refused
 
 
 def check_free_text(name: str, text: str) -> str:

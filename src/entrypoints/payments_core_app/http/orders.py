@@ -5,10 +5,9 @@ from typing import Any
 from litestar import Response, get, post, put
 from litestar.handlers import HTTPRouteHandler
 
-from payments_core.errors import NotFound, StaleWrite
-from payments_core.orders import Order
+from payments_core.errors import NotFound
 from payments_core.ports import Placed, ShopStore
-from payments_core.use_cases.operate import CancelOrder
+from payments_core.use_cases.operate import CancelOrder, PlaceOrder
 from payments_core_app.container import Container
 from payments_core_app.http.answers import PROBLEMS, success
 from payments_core_app.http.auth import SECURITY, Guards, caller_of, customer_id_of
@@ -21,7 +20,7 @@ from payments_core_app.http.bodies import (
     stock_answer,
 )
 from payments_core_app.http.idempotency import Idempotency, Key
-from payments_core_app.http.order_input import check_sku, order_from, refuse_unsayable
+from payments_core_app.http.order_input import check_sku, order_from
 from payments_core_app.http.requests import Call
 
 __all__ = ["order_routes"]
@@ -30,9 +29,10 @@ __all__ = ["order_routes"]
 def order_routes(container: Container, guards: Guards, idempotency: Idempotency) -> list[HTTPRouteHandler]:
     """PUT and GET of stock and orders, and the cancellation of an order."""
     store = container.store()
-    cancel = container.service().cancel_order
-    assert cancel is not None, "the application keeps the shop's orders"
-    return [*_stock_routes(store, guards), *_routes(container, store, cancel, guards, idempotency)]
+    place, cancel = container.service().place_order, container.service().cancel_order
+    assert place is not None, "the application keeps the shop's orders"
+    assert cancel is not None
+    return [*_stock_routes(store, guards), *_routes(container, store, place, cancel, guards, idempotency)]
 
 
 def _stock_routes(store: ShopStore, guards: Guards) -> list[HTTPRouteHandler]:
@@ -62,16 +62,15 @@ def _stock_routes(store: ShopStore, guards: Guards) -> list[HTTPRouteHandler]:
 
 
 def _routes(
-    container: Container, store: ShopStore, cancel: CancelOrder, guards: Guards, idempotency: Idempotency
+    container: Container,
+    store: ShopStore,
+    place: PlaceOrder,
+    cancel: CancelOrder,
+    guards: Guards,
+    idempotency: Idempotency,
 ) -> list[HTTPRouteHandler]:
-    clock, policy, gateways = container.clock(), container.policy(), container.gateways()
+    clock, policy = container.clock(), container.policy()
     shared: dict[str, Any] = {"security": SECURITY, "tags": ["orders"]}
-
-    async def place(order: Order) -> tuple[Order, Placed]:
-        async with store.transaction() as uow:
-            placed = await uow.orders.place(order)
-            await uow.commit()
-        return placed
 
     @put(
         "/orders/{order_id:str}",
@@ -83,11 +82,7 @@ def _routes(
     )
     async def put_order(order_id: str, data: OrderBody) -> Response[OrderAnswer]:
         order = order_from(order_id, data, clock.now(), policy.expiry)
-        refuse_unsayable(order, gateways.values())
-        try:
-            placed, how = await place(order)
-        except StaleWrite:  # another call stored it first: now there is something to compare with
-            placed, how = await place(order)
+        placed, how = await place(order)
         return Response(order_answer(placed), status_code=201 if how is Placed.NEW else 200)
 
     @get(
