@@ -1,7 +1,8 @@
 """Payments done once: a shop's order gets paid exactly once, whatever gateway, network, customer and servers do.
 
 The pure part is plain functions on frozen values: `plan_pay`, `decide_hint`, `decide_reading`, `status`.
-The use cases are `async def` over the protocols in `payments_core.ports`; `PaymentService` wires them.
+The use cases are `async def` over the protocols in `payments_core.ports`; `PaymentService` wires them, and
+`BlockingPayments` is the same for programs without an event loop.
 What is not exported here is private.
 
 A name is fetched from its module when it is first asked for, because a program that wants `Money` should not wait for
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from payments_core.service import ErrandList, PaymentService
     from payments_core.states import TRANSITIONS, CaseKind, ChargeState, Confirm, Signal
     from payments_core.status import STATUS_ROWS, PaymentStatus, order_status, status
+    from payments_core.sync import BlockingPayments
     from payments_core.system import SystemClock, SystemIds
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "AskPage",
     "Attempt",
     "AttemptState",
+    "BlockingPayments",
     "CancelCharge",
     "Case",
     "CaseKind",
@@ -100,6 +103,7 @@ _HOMES = {
     "service": "ErrandList PaymentService",
     "states": "TRANSITIONS CaseKind ChargeState Confirm Signal",
     "status": "STATUS_ROWS PaymentStatus order_status status",
+    "sync": "BlockingPayments",
     "system": "SystemClock SystemIds",
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
