@@ -101,8 +101,9 @@ def test_testing_says_which_extra_is_missing(python: Path) -> None:
     assert 'install "payments-core[testing]"' in done.stderr.splitlines()[-1]
 
 
-def test_the_example_runs_with_the_bare_wheel(python: Path, tmp_path: Path) -> None:
-    printed = run(python, ROOT / "examples" / "embed.py", cwd=tmp_path)
+@pytest.mark.parametrize("example", ["embed.py", "sync.py"])
+def test_the_examples_run_with_the_bare_wheel(python: Path, tmp_path: Path, example: str) -> None:
+    printed = run(python, ROOT / "examples" / example, cwd=tmp_path)
     assert printed.splitlines()[-1] == "o-1: success, 100000 IDR"
 
 
