@@ -10,6 +10,7 @@ from payments_core_sqlalchemy.migrate import (
     newer_schema,
 )
 from payments_core_sqlalchemy.outbox import SqlOutbox
+from payments_core_sqlalchemy.own_orders import OwnOrdersStore
 from payments_core_sqlalchemy.store import SqlStore
 from payments_core_sqlalchemy.survey import SqlSurvey
 from payments_core_sqlalchemy.turns import SqlTurns
@@ -18,6 +19,7 @@ from payments_core_sqlalchemy.verify import Page, against_anchor, verified_pages
 __all__ = [
     "Head",
     "NewerSchema",
+    "OwnOrdersStore",
     "Page",
     "SqlOutbox",
     "SqlStore",
