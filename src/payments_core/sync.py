@@ -21,6 +21,7 @@ from typing import Any, ParamSpec, TypeVar
 import attrs
 
 from payments_core.errors import Busy
+from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.orders import Order
 from payments_core.ports import Placed
 from payments_core.service import PaymentService
@@ -181,7 +182,9 @@ class BlockingPayments:
     async def _sweep_until(self, stop: asyncio.Event) -> None:
         while self._sweep_every_s is not None and not stop.is_set():
             try:
-                await self.service.sweep.once()
+                report = await self.service.sweep.once()
+                if report.total >= SWEEP_BATCH_MAX:
+                    continue  # more is due
             except Exception:
                 # It is what recovers everything else, so nothing may end it.
                 log.exception("a sweep failed; the next one comes")
@@ -197,12 +200,12 @@ class BlockingPayments:
         """
         if self._is_forked():
             return
+        if self._running is not None and self._running.thread is threading.current_thread():
+            raise RuntimeError("payments cannot be closed by what they run themselves: it would wait for itself")
         with self._lock:
             running, self._is_closed = self._running, True
             if running is None:
                 return
-            if running.thread is threading.current_thread():
-                raise RuntimeError("payments cannot be closed by what they run themselves: it would wait for itself")
             with suppress(RuntimeError):  # the loop is over already
                 running.loop.call_soon_threadsafe(running.stop.set)
         running.thread.join(_CLOSE_S)

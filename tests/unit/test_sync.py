@@ -19,6 +19,7 @@ import pytest
 
 from payments_core import PaymentService, PaymentStatus, Signal, sync
 from payments_core.errors import Busy, Conflict, NotFound
+from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.orders import OrderStatus
 from payments_core.payment import CaseDecision, RefundState
 from payments_core.ports import Placed, Store, Survey
@@ -184,6 +185,20 @@ def test_a_sweep_in_the_background_begins_with_the_first_call_and_goes_on(
     assert [record.levelname for record in caplog.records if record.name == sync.__name__] == ["ERROR"]
 
 
+def test_a_sweep_in_the_background_does_not_pause_while_more_is_due(world: World) -> None:
+    orders = [f"o-{number}" for number in range(SWEEP_BATCH_MAX + 1)]
+    for order_id in orders:
+        world.order(order_id, units=1, stock=1_000)
+    world.clock.move(timedelta(hours=25))
+
+    async def all_given_up() -> None:
+        while any(world.shop_order(order_id).status is OrderStatus.PENDING for order_id in orders):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    with BlockingPayments(service_over(world), timeout_s=_PATIENCE_S, sweep_every_s=3_600) as payments:
+        payments.run(all_given_up())
+
+
 def test_payments_are_compared_with_their_gateway_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync, "_IDS_AT_ONCE", 2)
     known = ["p-1", "p-2", "p-3"]
@@ -312,6 +327,8 @@ def test_it_is_not_waited_for_by_what_it_runs_itself(payments: BlockingPayments)
         payments.run(ask())
     with pytest.raises(RuntimeError, match="wait for itself"):
         payments.run(close())
+    with pytest.raises(NotFound):
+        payments.status("o-1", customer_id=None)
 
 
 FORKED = """
