@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from payments_core.payment import Attempt, AttemptState, Case, Charge, Payment, Refund
     from payments_core.policy import GatewayTraits, LatePayment, Policy
     from payments_core.service import ErrandList, PaymentService
+    from payments_core.settling import order_effect, settle_stock, wants_stock
     from payments_core.states import TRANSITIONS, CaseKind, ChargeState, Confirm, Signal
     from payments_core.status import STATUS_ROWS, PaymentStatus, order_status, status
     from payments_core.sync import BlockingPayments
@@ -80,13 +81,16 @@ __all__ = [
     "decide_reading",
     "facts_between",
     "new_payment",
+    "order_effect",
     "order_status",
     "page_opened",
     "plan_cancel",
     "plan_deadline",
     "plan_pay",
+    "settle_stock",
     "status",
     "still_wants",
+    "wants_stock",
 ]
 
 _HOMES = {
@@ -101,6 +105,7 @@ _HOMES = {
     "payment": "Attempt AttemptState Case Charge Payment Refund",
     "policy": "GatewayTraits LatePayment Policy",
     "service": "ErrandList PaymentService",
+    "settling": "order_effect settle_stock wants_stock",
     "states": "TRANSITIONS CaseKind ChargeState Confirm Signal",
     "status": "STATUS_ROWS PaymentStatus order_status status",
     "sync": "BlockingPayments",

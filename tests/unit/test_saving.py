@@ -10,15 +10,14 @@ from payments_core import Signal
 from payments_core.errors import StaleWrite
 from payments_core.facts import stock_fact
 from payments_core.limits import STALE_PAUSE, STALE_RETRIES_MAX
-from payments_core.orders import OrderStatus, StockMove
+from payments_core.orders import StockMove
 from payments_core.payment import CaseDecision, Closed, ClosedAs, Payment
 from payments_core.policy import LatePayment, Policy
-from payments_core.ports import OrderEffect
 from payments_core.states import CaseKind
 from payments_core.testing.samples import LATER, NOW
-from payments_core.use_cases.saving import Decided, _order_effect, again_if_stale, save_all
+from payments_core.use_cases.saving import Decided, again_if_stale, save_all
 from payments_core_memory import ManualClock
-from unit.values import DEAD, PAGE, PAID, SPENT, WHOLE, case, charge, kinds, with_cases
+from unit.values import DEAD, PAGE, PAID, SPENT, case, charge, kinds, with_cases
 from unit.world import World
 
 RESERVED, CONSUMED, RELEASED = StockMove.RESERVED, StockMove.CONSUMED, StockMove.RELEASED
@@ -29,47 +28,6 @@ REVERSAL = case(CaseKind.REVERSED)
 DISMISSED = case(
     CaseKind.REVERSED, decision=CaseDecision.DISMISS, decided_by="bob", decided_at=LATER, evidence={"stock": "released"}
 )
-
-
-def effect(status: OrderStatus, move: StockMove | None, **more: bool) -> OrderEffect:
-    return OrderEffect("o-1", status, move, **more)
-
-
-# ── what a change does to the order ───────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize(
-    ("before", "after", "does"),
-    [
-        (PAGE, PAGE, None),
-        (None, PAGE, None),
-        (PAGE, DEAD, None),
-        (SPENT, PAID, effect(OrderStatus.PAID, CONSUMED)),
-        (None, PAID, effect(OrderStatus.PAID, CONSUMED)),
-        (PAID, PAID.with_charge(charge(refunded_minor=1)), effect(OrderStatus.PARTIALLY_REFUNDED, None)),
-        (PAID, PAID.with_charge(charge(refunded_minor=WHOLE)), effect(OrderStatus.REFUNDED, None)),
-        (SPENT, PAID.with_charge(charge(refunded_minor=WHOLE)), effect(OrderStatus.REFUNDED, CONSUMED)),
-        (PAID, UNPAID, effect(OrderStatus.PENDING, None)),
-        (DEAD, EXPIRED, effect(OrderStatus.CANCELLED, RELEASED, expired=True)),
-        (None, EXPIRED, effect(OrderStatus.CANCELLED, RELEASED, expired=True)),
-        (DEAD, CANCELLED, effect(OrderStatus.CANCELLED, RELEASED)),
-        (EXPIRED, EXPIRED, None),
-        (CANCELLED, EXPIRED, None),
-        (
-            with_cases(DEAD, REVERSAL),
-            with_cases(DEAD, DISMISSED),
-            effect(OrderStatus.PENDING, RELEASED, also_consumed=True),
-        ),
-        (with_cases(DEAD, DISMISSED), with_cases(DEAD, DISMISSED), None),
-        (with_cases(UNPAID, DISMISSED), with_cases(PAID, DISMISSED), effect(OrderStatus.PAID, CONSUMED)),
-        (
-            with_cases(PAID, DISMISSED),
-            attrs.evolve(with_cases(PAID, DISMISSED), reserved_at=LATER),
-            effect(OrderStatus.PAID, CONSUMED),
-        ),
-        (with_cases(UNPAID, DISMISSED), attrs.evolve(with_cases(UNPAID, DISMISSED), reserved_at=LATER), None),
-    ],
-)
-def test_stock_and_order_follow_the_table(before: Payment | None, after: Payment, does: OrderEffect | None) -> None:
-    assert _order_effect(before, after) == does
 
 
 # ── stock that has to be had first ────────────────────────────────────────────────────────────────────────────────────

@@ -7,18 +7,16 @@ from typing import TypeVar
 import attrs
 
 from payments_core.commands import Command, commands_between
-from payments_core.consequences import late_charge, lost_its_stock, open_case, reopen, reserved_anew, review_late
 from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
 from payments_core.evolving import evolve
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
 from payments_core.limits import DECISIONS_AT_ONCE_MAX, STALE_PAUSE, STALE_RETRIES_MAX
-from payments_core.orders import Order, OrderStatus, StockMove
-from payments_core.payment import ClosedAs, Payment
+from payments_core.orders import Order, StockMove
+from payments_core.payment import Payment
 from payments_core.policy import LatePayment
-from payments_core.ports import Change, Clock, Errands, OrderEffect, Store, UnitOfWork
+from payments_core.ports import Change, Clock, Errands, Store, UnitOfWork
 from payments_core.returns import return_late_money
-from payments_core.states import CaseKind
-from payments_core.status import order_status
+from payments_core.settling import order_effect, settle_stock, wants_stock
 from payments_core.use_cases.together import Together
 
 __all__ = ["Decided", "Desk", "Saved", "again_if_stale", "save_all", "together_or_each"]
@@ -68,7 +66,7 @@ async def save_all(
     settled = [await _settle_stock(uow, item, now) for item in changed if item.after.payment_id not in asked]
     if late is LatePayment.REOPEN_OR_REFUND:
         settled = [attrs.evolve(item, after=return_late_money(item.after, now)) for item in settled]
-    effects = [effect for item in settled if (effect := _order_effect(item.before, item.after))]
+    effects = [effect for item in settled if (effect := order_effect(item.before, item.after))]
     moves = await uow.orders.apply(sorted(effects, key=lambda effect: effect.order_id)) if effects else {}
     changes = [_change(item, moves.get(item.after.order_id), now, item.actor or actor) for item in settled]
     stored = await uow.payments.save(changes) if changes else {}
@@ -94,46 +92,10 @@ def _change(item: Decided, move: StockMove | None, now: datetime, actor: str) ->
 
 async def _settle_stock(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:
     """Late money re-opens the order if its stock can still be had, else it is a case: it is never dropped."""
-    charge = late_charge(item.after)
-    if charge is None:
-        return await _stock_of_a_comeback(uow, item, now)
-    before = item.before
-    if before is not None and before.closed is None and not lost_its_stock(before):
-        return attrs.evolve(item, after=reopen(item.after, charge, now))  # it was to be released with this very save
-    if await uow.orders.reserve_again(item.after.order_id, now):
-        also = (*item.also, stock_fact(StockMove.RESERVED))
-        return attrs.evolve(item, after=reopen(item.after, charge, now), also=also)
-    return attrs.evolve(item, after=review_late(item.after, charge, now))
-
-
-async def _stock_of_a_comeback(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:
-    """Money that comes after a dismissed reversal wants the stock that was released with the dismissal.
-
-    Unless whoever decided reserved it already, as late money is accepted.
-    """
-    before, kept = item.before, item.after.keeping_charge
-    if before is None or before.paid_by is not None or kept is None or not lost_its_stock(item.after):
-        return item
-    if await uow.orders.reserve_again(item.after.order_id, now):
-        also = (*item.also, stock_fact(StockMove.RESERVED))
-        return attrs.evolve(item, after=reserved_anew(item.after, now), also=also)
-    evidence = {"why": "its stock was released and cannot be had any more"}
-    return attrs.evolve(item, after=open_case(item.after, CaseKind.LATE_PAYMENT, kept.transaction_id, now, evidence))
-
-
-def _order_effect(before: Payment | None, after: Payment) -> OrderEffect | None:
-    """What the change of a payment does to its order, None when nothing."""
-    paid = after.paid_by is not None and (before is None or before.paid_by is None)
-    gave_up = after.closed is not None and (before is None or before.closed is None)
-    status_was = order_status(before) if before else OrderStatus.PENDING
-    status = order_status(after)
-    came_back = before is not None and not paid and lost_its_stock(after) and not lost_its_stock(before)
-    found = before is not None and after.paid_by is not None and lost_its_stock(before) and not lost_its_stock(after)
-    if status is status_was and not (paid or gave_up or came_back or found):
-        return None
-    move = StockMove.CONSUMED if paid or found else StockMove.RELEASED if gave_up or came_back else None
-    expired = after.closed is not None and after.closed.kind is ClosedAs.EXPIRED
-    return OrderEffect(after.order_id, status, move, expired, also_consumed=came_back)
+    reserved = wants_stock(item.before, item.after) and await uow.orders.reserve_again(item.after.order_id, now)
+    also = (*item.also, stock_fact(StockMove.RESERVED)) if reserved else item.also
+    after = settle_stock(item.before, item.after, reserved=reserved, now=now)
+    return attrs.evolve(item, after=after, also=also)
 
 
 async def again_if_stale(work: Callable[[], Awaitable[Result]], clock: Clock) -> Result:

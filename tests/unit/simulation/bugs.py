@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from payments_core import charges, consequences, decide, pages, returns
+from payments_core import charges, consequences, decide, pages, returns, settling
 from payments_core.consequences import begin_closing, open_case
 from payments_core.decide import Verdict
 from payments_core.observations import Observation
@@ -95,11 +95,11 @@ def stock_released_twice(patch: pytest.MonkeyPatch) -> Parts:
     def every_time(before: Payment | None, after: Payment) -> OrderEffect | None:
         effect = order_effect(before, after)
         if effect is None and after.closed is not None and after.paid_by is None:
-            return OrderEffect(after.order_id, saving.order_status(after), None)
+            return OrderEffect(after.order_id, settling.order_status(after), None)
         return effect
 
-    order_effect = saving._order_effect
-    patch.setattr(saving, "_order_effect", every_time)
+    order_effect = saving.order_effect
+    patch.setattr(saving, "order_effect", every_time)
 
     class Store(SimulatedStore):
         orders_type = Orders
@@ -293,7 +293,7 @@ def reversal_leaves_the_order_paid(patch: pytest.MonkeyPatch) -> None:
 @bug
 def late_money_kept_silently(patch: pytest.MonkeyPatch) -> None:
     """What comes after the end is recorded, and nobody is called."""
-    patch.setattr(saving, "late_charge", lambda _payment: None)
+    patch.setattr(settling, "late_charge", lambda _payment: None)
 
 
 @bug
