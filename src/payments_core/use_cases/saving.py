@@ -93,8 +93,10 @@ def _change(item: Decided, move: StockMove | None, now: datetime, actor: str) ->
 async def _settle_stock(uow: UnitOfWork, item: Decided, now: datetime) -> Decided:
     """Late money re-opens the order if its stock can still be had, else it is a case: it is never dropped."""
     reserved = wants_stock(item.before, item.after) and await uow.orders.reserve_again(item.after.order_id, now)
-    also = (*item.also, stock_fact(StockMove.RESERVED)) if reserved else item.also
     after = settle_stock(item.before, item.after, reserved=reserved, now=now)
+    if after is item.after:
+        return item
+    also = (*item.also, stock_fact(StockMove.RESERVED)) if reserved else item.also
     return attrs.evolve(item, after=after, also=also)
 
 
