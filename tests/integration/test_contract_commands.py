@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from harness.clock import HOUR_S, run_later
-from harness.product import JWT_SECRET, Product, free_port, payments
+from harness.product import JWT_SECRET, Product, free_port, payments, running_product
 from harness.questions import event_types
 
 COMMANDS = ["serve", "migrate", "worker", "sweep", "simulator", "demo", "token", "stock", "show", "verify", "doctor"]
@@ -201,6 +201,18 @@ def test_a_database_of_a_newer_version_is_said_to_be_newer(product: Product, tmp
     said = payments("doctor", environment=environment, cwd=tmp_path).stdout
     assert "the database is newer than this version" in said
     assert "payments migrate" not in said
+
+
+@pytest.mark.processes
+def test_a_server_serves_on_while_a_newer_version_has_migrated_its_database(tmp_path: Path) -> None:
+    """Migrated first, replaced one by one: a balancer that took all of the old ones away would be an outage (E5)."""
+    file = tmp_path / "payments.sqlite3"
+    with running_product(f"sqlite+aiosqlite:///{file}", tmp_path) as product:
+        for revision, ready in (("9999", True), ("0001", False)):
+            with closing(sqlite3.connect(file)) as connection, connection:
+                connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+            assert product.call("GET", "/health/ready").is_success is ready
+            assert product.clicked()[1]["payment_url"]
 
 
 @pytest.mark.processes

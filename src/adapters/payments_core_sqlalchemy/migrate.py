@@ -12,7 +12,15 @@ from sqlalchemy import Connection
 from payments_core.errors import StorageError
 from payments_core_sqlalchemy.store import database_errors, engine_for
 
-__all__ = ["NewerSchema", "current_revision", "head_revision", "migrate", "migrate_async", "newer_schema"]
+__all__ = [
+    "NewerSchema",
+    "current_revision",
+    "head_revision",
+    "known_revisions",
+    "migrate",
+    "migrate_async",
+    "newer_schema",
+]
 
 _MIGRATE_S = 300
 """A migration that takes longer is not one to run beside a live service."""
@@ -33,10 +41,14 @@ def head_revision() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 
 
+def known_revisions() -> frozenset[str]:
+    """Every revision this version of the package can migrate to."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def newer_schema(revision: str | None) -> str | None:
     """What to say of a revision that only a newer version can have made; None of one that this version knows."""
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is None or revision in known:
+    if revision is None or revision in known_revisions():
         return None
     return (
         f"the database is newer than this version: its schema is at {revision}, this version needs {head_revision()}; "

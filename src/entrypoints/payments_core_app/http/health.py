@@ -16,14 +16,14 @@ from payments_core_app.http.requests import Call
 from payments_core_app.settings import Settings
 from payments_core_app.tokens import Unauthenticated
 from payments_core_app.watching import DatabaseMetrics
-from payments_core_sqlalchemy import current_revision, head_revision
+from payments_core_sqlalchemy import current_revision, head_revision, known_revisions
 
 __all__ = ["health_routes"]
 
 
 def health_routes(settings: Settings, database: DatabaseMetrics, closing: Closing) -> list[HTTPRouteHandler]:
     """`/health/live`, `/health/ready`, `/metrics`."""
-    expected = head_revision()
+    expected, older = head_revision(), known_revisions() - {head_revision()}
     shared: dict[str, Any] = {"tags": ["health"]}
 
     @get("/health/live", summary="The process answers", **shared)
@@ -32,16 +32,17 @@ def health_routes(settings: Settings, database: DatabaseMetrics, closing: Closin
 
     @get(
         "/health/ready",
-        summary="The database answers, has this version's schema, and the process was not asked to stop",
+        summary="The database answers, has this version's schema or a newer one, and the process was not asked to stop",
         responses={503: PROBLEMS[503]},
         **shared,
     )
     async def ready() -> dict[str, str]:
+        # What a newer version has made of the schema since only has more in it: whoever serves then serves on.
         closing.refuse_new()
         revision = await current_revision(settings.database_url)
-        if revision != expected:
+        if revision is None or revision in older:
             raise StorageUnavailable(f"the schema is at {revision or 'nothing'}, this version needs {expected}")
-        return {"status": "ok", "schema": expected}
+        return {"status": "ok", "schema": revision}
 
     of_database = CollectorRegistry()
     of_database.register(database)
