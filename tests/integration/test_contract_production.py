@@ -210,3 +210,23 @@ def test_the_log_of_a_busy_server_holds_no_secret(tmp_path: Path) -> None:
         assert product.environment["PAYMENTS_JWT_SECRET"] not in log
         assert "Authorization" not in log
         assert "alice@example.com" not in log
+
+
+def test_what_failed_is_found_in_the_log_by_its_payment_its_request_and_its_transaction(tmp_path: Path) -> None:
+    """Whoever must explain one payment at night has one of the three (H6)."""
+    with running_product(f"sqlite+aiosqlite:///{tmp_path / 'payments.sqlite3'}", tmp_path) as product:
+        _, page = product.clicked()
+        product.simulator.control("faults", {"faults": [{"kind": "server_error", "calls": ["status"]}]})
+        paid = product.buyer(page["provider_order_id"], "settlement")
+        operator = token("ops", payments_role="operator", scope="payments:operate")
+        answer = product.call("POST", f"/api/payments/{page['payment_id']}/refresh", as_=operator)
+        said = problem(answer, 502)
+
+        def logged(event: str) -> list[str]:
+            return [line for line in product.servers[0].log.read_text().splitlines() if event in line]
+
+        asked = until(lambda: logged("errand.postponed"), what="the question of the notification")
+        assert page["payment_id"] in asked[0]
+        assert paid["transaction_id"] in asked[0]
+        refused = [line for line in logged("request.failed") if said["request_id"] in line]
+        assert page["payment_id"] in refused[0]

@@ -115,11 +115,11 @@ class BackgroundErrands:
             await self._perform(command)
         except (GatewayError, StorageError, NotFound) as error:
             ERRANDS.labels(result="postponed").inc()
-            log.info("errand.postponed", command=type(command).__name__, payment_id=command.payment_id, why=error.code)
+            log.info("errand.postponed", why=error.code, **_told(command))
         except Exception:
             # A bug of ours in one errand must not stop the others; its row is due again.
             ERRANDS.labels(result="failed").inc()
-            log.exception("errand.failed", command=type(command).__name__, payment_id=command.payment_id)
+            log.exception("errand.failed", **_told(command))
         else:
             ERRANDS.labels(result="done").inc()
 
@@ -143,3 +143,8 @@ class BackgroundErrands:
 
 def _about(command: Command) -> Hashable:
     return ("charge", command.payment_id, command.transaction_id) if isinstance(command, AskCharge) else command
+
+
+def _told(command: Command) -> dict[str, str | int]:
+    """What a log line is found by: the payment, and the gateway's name of what it is about."""
+    return {"command": type(command).__name__, **attrs.asdict(command)}

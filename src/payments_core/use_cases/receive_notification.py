@@ -214,7 +214,14 @@ _NOBODYS = _Decision(None, Verdict.UNMATCHED, "no such payment")
 
 def _undecided(payment: Payment, item: Kept, error: Exception) -> _Decision:
     """A bug of ours must not take its neighbours, nor lose the message: it is kept for a person."""
-    log.error("notification %s could not be decided", item.notification.key.digest, exc_info=error)
+    told = item.notification
+    log.error(
+        "notification %s of payment %s about %s could not be decided",
+        told.key.digest,
+        payment.payment_id,
+        told.transaction_id,
+        exc_info=error,
+    )
     return _Decision(payment, Verdict.QUARANTINED, f"could not be decided: {error}")
 
 

@@ -73,6 +73,7 @@ def serve(host: str, port: int, workers: int, *, no_worker: bool) -> None:
             "loop": "auto",
             "http": "httptools",
             "access_log": False,
+            "log_config": None,  # its lines go where ours go
             "log_level": "warning",
             "server_header": False,
             "backlog": _BACKLOG,

@@ -171,7 +171,7 @@ def _of_ours(request: Request[Any, Any, Any], error: PaymentsError) -> Response[
     of_class = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     status = _BY_CODE.get(error.code, of_class)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request.failed", status=status, code=error.code, why=error.detail)
+        log.warning("request.failed", path=request.url.path, status=status, code=error.code, why=error.detail)
     return problem(request, status, error.code, error.detail, retryable=error.retryable, extra=error.extra)
 
 
