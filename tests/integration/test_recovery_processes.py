@@ -24,6 +24,7 @@ from harness.clock import HOUR_S, run_later
 from harness.product import Product, running_product, token, until
 from harness.questions import cancel, order_status, payable_pages, problem
 from harness.scripted import scripted_server
+from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core_sqlalchemy import SqlStore, tables
 
 pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("healthy_gateway")]
@@ -144,6 +145,15 @@ def test_a_killed_reconciliation_is_gone_on_with_where_it_was(product: Product) 
     assert (found["resumed"], found["payments"], found["done"]) == (True, total, True)
     assert _rows(database, "SELECT cursor FROM reconciliations") == []
     assert reconcile(product)["resumed"] is False
+
+
+def test_sweeping_once_attends_to_everything_that_is_due(product: Product) -> None:
+    """Also to more than one claim takes: whoever sweeps by a timer would fall behind, and be told that all is done."""
+    for _ in range(SWEEP_BATCH_MAX + 10):
+        product.clicked()
+    done = run_later(product, HOUR_S, "sweep", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["done"]["attempts"] >= SWEEP_BATCH_MAX + 10
 
 
 def test_expire_gives_up_what_is_over_its_time_and_nothing_else(product: Product) -> None:

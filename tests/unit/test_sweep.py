@@ -59,6 +59,20 @@ async def test_an_unreachable_gateway_postpones_the_row_and_not_the_sweep(world:
     assert world.payment.attempt(1).check_at == world.clock.now() + LEASE
 
 
+async def test_who_sweeps_what_was_due_at_a_moment_meets_no_row_twice(world: World) -> None:
+    """What could not be done comes due again, also for somebody who sweeps for longer than a lease."""
+    await world.opened()
+    world.gateway.unreachable = True
+    world.clock.move(timedelta(minutes=6))
+    by = world.clock.now()
+    assert (await world.service.sweep.once(by=by - timedelta(minutes=2))).total == 0
+    assert (await world.service.sweep.once(by=by)).postponed == {"attempts": 1}
+    world.clock.move(LEASE + timedelta(seconds=1))
+    assert (await world.service.sweep.once(by=by)).total == 0
+    assert (await world.service.sweep.once(by=by + timedelta(days=1))).postponed == {"attempts": 1}
+    assert (await world.service.sweep.once(by=by + timedelta(days=1))).total == 0, "nothing is due before its time"
+
+
 async def test_nothing_due_is_nothing_done(world: World) -> None:
     await world.opened()
     assert (await world.service.sweep.once()).total == 0

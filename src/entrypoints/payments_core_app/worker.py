@@ -1,19 +1,20 @@
 """The loop that runs the sweep: every second, as long as the process lives."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 
 import structlog
 
 from payments_core.errors import StorageError
 from payments_core.limits import SWEEP_BATCH_MAX
-from payments_core.ports import Due
+from payments_core.ports import Due, DueKind
 from payments_core.use_cases.sweep import Sweep, SweepReport
 from payments_core_app.metrics import SWEPT
 from payments_core_sqlalchemy.housekeeping import Housekeeping
 
-__all__ = ["SweepLoop", "several_at_once"]
+__all__ = ["SweepLoop", "attend_to_all", "several_at_once"]
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +42,23 @@ def several_at_once(
             raise broken
 
     return each
+
+
+async def attend_to_all(
+    sweep: Sweep, at_once: int, *, kinds: Iterable[DueKind] = DueKind, told: Callable[[int], None] = lambda _: None
+) -> SweepReport:
+    """Every row that is due at this moment was attended to once, however many they are.
+
+    `told` hears now and then how many there were so far.
+    Errors: StorageError.
+    """
+    whole, by = SweepReport(Counter(), Counter()), sweep.desk.clock.now()
+    while True:
+        report = await sweep.once(each=several_at_once(at_once), kinds=kinds, by=by)
+        whole = SweepReport(whole.done + report.done, whole.postponed + report.postponed)
+        if max((report.done + report.postponed).values(), default=0) < SWEEP_BATCH_MAX:
+            return whole
+        told(whole.total)
 
 
 class SweepLoop:

@@ -7,6 +7,7 @@ A process that dies holding a row loses nothing: the row comes due again. A doub
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 
 import attrs
 
@@ -63,10 +64,13 @@ class Sweep:
     returning: ReturnMoney
     deliver: DeliverFacts | None = None
 
-    async def once(self, *, each: "Each | None" = None, kinds: Iterable[DueKind] = DueKind) -> SweepReport:
+    async def once(
+        self, *, each: "Each | None" = None, kinds: Iterable[DueKind] = DueKind, by: datetime | None = None
+    ) -> SweepReport:
         """Every row that is due now was attended to once, up to one batch of each kind; and facts were delivered.
 
         `each` decides how the rows of a batch are worked on (one after the other unless told otherwise).
+        With `by` only what was due at that moment is: whoever sweeps until nothing is left meets no row twice.
         Errors: StorageError.
         """
         done, postponed = Counter[str](), Counter[str]()
@@ -86,20 +90,20 @@ class Sweep:
                 done[due.kind.value] += 1
 
         for kind in kinds:
-            await (each or _one_by_one)(attend, await self.claim(kind))
+            await (each or _one_by_one)(attend, await self.claim(kind, by=by))
         if self.deliver is not None and kinds is DueKind:
             facts = await self.deliver.once()
             done[_FACTS] += facts.done
             postponed[_FACTS] += facts.postponed + facts.dead
         return SweepReport(+done, +postponed)
 
-    async def claim(self, kind: DueKind) -> list[Due]:
+    async def claim(self, kind: DueKind, *, by: datetime | None = None) -> list[Due]:
         """Due rows of this kind, nobody else's until the lease ends."""
         if kind is DueKind.ORDER and self.shop is None:
             return []
         now = self.desk.clock.now()
         async with self.desk.store.transaction() as uow:
-            due = await uow.claim_due(kind, now=now, until=now + LEASE, limit=SWEEP_BATCH_MAX)
+            due = await uow.claim_due(kind, now=min(by or now, now), until=now + LEASE, limit=SWEEP_BATCH_MAX)
             await uow.commit()
         return due
 

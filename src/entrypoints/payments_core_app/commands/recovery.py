@@ -11,12 +11,11 @@ from typing import Any
 import attrs
 import rich_click as click
 
-from payments_core.limits import SWEEP_BATCH_MAX
 from payments_core.ports import DueKind
 from payments_core.use_cases.reconcile import Difference, Outcome, Reconciled
 from payments_core_app.commands.common import EXIT_TROUBLE, as_json, at_work, print_json, run, settings_or_exit
 from payments_core_app.container import Container
-from payments_core_app.worker import several_at_once
+from payments_core_app.worker import attend_to_all
 from payments_core_sqlalchemy.survey import SqlSurvey, Survived
 
 __all__ = ["expire", "reconcile"]
@@ -31,7 +30,6 @@ _AT_ONCE = 16
 _PROGRESS_S = 5.0
 _KEPT_MAX = 10_000
 """Differences in one JSON document; all of them are counted."""
-_PASSES_MAX = 1000
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 
@@ -189,20 +187,12 @@ def expire(*, as_json: bool) -> None:
 
 
 async def _expire(container: Container) -> dict[str, int]:
-    done, postponed = Counter[str](), 0
     async with at_work(container):
-        for _ in range(_PASSES_MAX):
-            report = await container.service().sweep.once(
-                each=several_at_once(_AT_ONCE), kinds=(DueKind.DEADLINE, DueKind.ORDER)
-            )
-            done += report.done
-            postponed += report.postponed.total()
-            if max((report.done + report.postponed).values(), default=0) < SWEEP_BATCH_MAX:
-                break
+        report = await attend_to_all(container.service().sweep, _AT_ONCE, kinds=(DueKind.DEADLINE, DueKind.ORDER))
     backlog = await container.watch().backlog(container.clock().now())
     return {
-        "deadlines": done[DueKind.DEADLINE.value],
-        "orders": done[DueKind.ORDER.value],
-        "postponed": postponed,
+        "deadlines": report.done[DueKind.DEADLINE.value],
+        "orders": report.done[DueKind.ORDER.value],
+        "postponed": report.postponed.total(),
         "closing": backlog.waiting["closing"].count,
     }

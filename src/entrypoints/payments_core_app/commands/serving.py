@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from typing import Any
 
 import rich_click as click
@@ -29,7 +30,7 @@ from payments_core_app.container import Container
 from payments_core_app.listeners import Listeners, can_be_dealt_out
 from payments_core_app.settings import LOOPBACK, Mode
 from payments_core_app.single import OneAtATime, TakenError, one_server
-from payments_core_app.worker import SweepLoop, several_at_once
+from payments_core_app.worker import SweepLoop, attend_to_all
 from payments_core_sqlalchemy import NewerSchema, head_revision
 from payments_core_sqlalchemy import migrate as migrate_database
 from payments_core_sqlalchemy.diagnosis import reason
@@ -41,6 +42,7 @@ _GRACE_S = 20
 _APPLICATION = "payments_core_app.asgi:create"
 _BACKLOG = 4096
 _AT_ONCE = 16
+_PROGRESS_S = 5.0
 
 
 @click.command()
@@ -134,7 +136,7 @@ async def _sweep_until_stopped(container: Container) -> None:
 @click.option("--once", is_flag=True, help="Attend to what is due now, then end.")
 @as_json
 def sweep(*, once: bool, as_json: bool) -> None:
-    """Attend once to due work: pages to finish, poll or close, hints to ask about, deadlines. See also `worker`."""
+    """Attend once to all due work: pages to finish, poll or close, hints to ask about, deadlines. See also `worker`."""
     if not once:
         raise click.UsageError("say --once; what sweeps until it is stopped is `payments worker`")
     settings = settings_or_exit(serving=True)
@@ -147,9 +149,17 @@ def sweep(*, once: bool, as_json: bool) -> None:
 
 
 async def _sweep_once(container: Container) -> dict[str, Any]:
-    """One look at every kind of row, and the errands it led to."""
+    """All that was due, and the errands it led to."""
+    told_at = time.monotonic()
+
+    def told(rows: int) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at > _PROGRESS_S:
+            told_at = time.monotonic()
+            click.echo(f"payments sweep: {rows} rows so far", err=True)
+
     async with at_work(container):
-        report = await container.service().sweep.once(each=several_at_once(_AT_ONCE))
+        report = await attend_to_all(container.service().sweep, _AT_ONCE, told=told)
     return {"done": dict(report.done), "postponed": dict(report.postponed)}
 
 
