@@ -116,6 +116,26 @@ def test_what_cannot_be_asked_is_left_behind_and_told(product: Product) -> None:
     assert "left behind" in told.stdout
 
 
+def test_a_payment_that_cannot_be_read_is_left_behind_and_the_others_are_compared(product: Product) -> None:
+    """It would end every run at the same place, and nothing after it would ever be compared."""
+    _, unreadable = product.clicked()
+    order_id, page = product.clicked()
+    product.buyer(page["provider_order_id"], "settlement", notify=False)
+    database = product.environment["PAYMENTS_DATABASE_URL"].removeprefix("sqlite+aiosqlite:///")
+    state = "UPDATE attempts SET state = ? WHERE payment_id = ?"
+    with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
+        connection.execute(state, ("nonsense", unreadable["payment_id"]))
+    try:
+        found = reconcile(product, "--anew")
+    finally:
+        with closing(sqlite3.connect(database, timeout=10)) as connection, connection:
+            connection.execute(state, ("open", unreadable["payment_id"]))
+    left = [difference for difference in found["differences"] if difference["outcome"] == "left"]
+    assert [difference["payment_id"] for difference in left] == [unreadable["payment_id"]]
+    assert not found["done"]
+    assert product.status(order_id)["status"] == "success"
+
+
 def test_pages_that_must_close_are_closed_before_the_command_returns(product: Product) -> None:
     order_id, page = product.clicked()
     product.simulator.control("faults", {"faults": [{"kind": "server_error", "calls": ["token_cancel"]}]})
@@ -170,10 +190,11 @@ def test_expire_gives_up_what_is_over_its_time_and_nothing_else(product: Product
     assert order_status(product, never_clicked) == "cancelled"
 
 
-def test_a_moment_that_is_none_is_refused(product: Product) -> None:
-    done = product.run("reconcile", "--since", "lately")
+@pytest.mark.parametrize("moment", ["lately", "0001-01-01T00:00:00+14:00"])
+def test_a_moment_that_is_none_is_refused(product: Product, moment: str) -> None:
+    done = product.run("reconcile", "--since", moment)
     assert done.returncode == 2
-    assert "lately" in done.stderr
+    assert moment in done.stderr
 
 
 # ── watching ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,15 +10,19 @@ from typing import Any
 
 import attrs
 import rich_click as click
+import structlog
 
+from payments_core.errors import StaleWrite, StorageError
 from payments_core.ports import DueKind
-from payments_core.use_cases.reconcile import Difference, Outcome, Reconciled
+from payments_core.use_cases.reconcile import Difference, DifferenceKind, Outcome, Reconciled
 from payments_core_app.commands.common import EXIT_TROUBLE, as_json, at_work, print_json, run, settings_or_exit
 from payments_core_app.container import Container
 from payments_core_app.worker import attend_to_all
 from payments_core_sqlalchemy.survey import SqlSurvey, Survived
 
 __all__ = ["expire", "reconcile"]
+
+log = structlog.get_logger(__name__)
 
 _SINCE = timedelta(days=7)
 """Longer than any page lives, so that every page that closed lately is looked at."""
@@ -46,11 +50,11 @@ class _Since(click.ParamType[datetime]):
             return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         try:
             moment = datetime.fromisoformat(value)
-        except ValueError:
+            return moment.astimezone(UTC) if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is no moment such as 2026-11-20T08:00:00Z, nor a time ago such as 7d or 12h", param, ctx
             )
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 @attrs.define
@@ -123,7 +127,9 @@ async def _reconcile(container: Container, tally: _Tally, since: datetime | None
     run_ = before or Survived(since or now - _SINCE, None, now, now, {})
     if before is not None:
         tally.go_on_from(before.tally)
-        click.echo(f"payments reconcile: going on after {before.cursor}, where a run was killed", err=True)
+        click.echo(
+            f"payments reconcile: going on after {before.cursor}, as far as a run that has not ended had come", err=True
+        )
     total, told_at = await survey.count(run_.since), time.monotonic()
     async with at_work(container):
         while ids := await survey.ids(run_.since, after=run_.cursor, limit=_PAGE):
@@ -142,10 +148,24 @@ async def _side_by_side(reconciling: Any, ids: list[str]) -> list[Reconciled]:  
 
     async def one(payment_id: str) -> Reconciled:
         async with gate:
-            result: Reconciled = await reconciling(payment_id)
+            try:
+                result: Reconciled = await reconciling(payment_id)
+            except StaleWrite as error:
+                return _not_compared(payment_id, error.code)
+            except StorageError:
+                raise
+            except Exception:
+                # A payment that breaks us, which is a bug or a row somebody changed, must not keep the others waiting.
+                log.exception("reconcile.failed", payment_id=payment_id)
+                return _not_compared(payment_id, "it could not be compared; why was logged")
             return result
 
     return await asyncio.gather(*(one(payment_id) for payment_id in ids))
+
+
+def _not_compared(payment_id: str, what: str) -> Reconciled:
+    left = Difference(kind=DifferenceKind.UNFINISHED, payment_id=payment_id, reference=payment_id, what=what)
+    return Reconciled(payment_id, 0, (left,))
 
 
 async def _survived(survey: SqlSurvey, since: datetime | None, now: datetime) -> Survived | None:
