@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, inspect, text
 
+from harness.postgres import PostgresCluster
 from payments_core_sqlalchemy import SqlStore, current_revision, head_revision
 from payments_core_sqlalchemy.migrate import migrate_async
 from payments_core_sqlalchemy.tables import metadata
@@ -63,6 +64,12 @@ async def created_from_tables(url: str) -> None:
         await store.close()
 
 
+SLOW_FUNCTIONS = (
+    "CREATE FUNCTION wait() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(5.5); END $$",
+    "CREATE EVENT TRIGGER wait ON ddl_command_start WHEN TAG IN ('CREATE FUNCTION') EXECUTE FUNCTION wait()",
+)
+"""One statement of the migrations takes longer than any of the service may."""
+
 KINDS = [pytest.param("sqlite", id="sqlite"), pytest.param("postgres", id="postgres", marks=pytest.mark.postgres)]
 
 
@@ -114,3 +121,18 @@ async def test_a_database_writes_durably(database_url: str) -> None:
     finally:
         await store.close()
     assert answer == (2 if store.is_sqlite else "on"), "2 is FULL"
+
+
+@pytest.mark.postgres
+async def test_a_migration_may_take_longer_than_a_statement_of_the_service(postgres: PostgresCluster) -> None:
+    """An index of a large table does; the bound of five seconds is for those who wait for an answer."""
+    url = postgres.create_database()
+    store = SqlStore(url)
+    try:
+        async with store.engine.begin() as connection:
+            for statement in SLOW_FUNCTIONS:
+                await connection.execute(text(statement))
+    finally:
+        await store.close()
+    await migrate_async(url)
+    assert await current_revision(url) == head_revision()

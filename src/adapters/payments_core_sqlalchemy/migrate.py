@@ -69,7 +69,7 @@ async def migrate_async(url: str, revision: str = "head") -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
-    engine = engine_for(url, writes=True)
+    engine = engine_for(url, writes=True, statement_s=_MIGRATE_S)
     try:
         async with database_errors(), asyncio.timeout(_MIGRATE_S), engine.begin() as connection:
             await connection.run_sync(upgrade)

@@ -206,6 +206,7 @@ def engine_for(
         return _sqlite(url, writes=writes)
     return create_async_engine(
         url,
+        hide_parameters=True,  # they are customers' too, and errors are logged
         pool_size=connections,
         max_overflow=_BESIDE,
         pool_timeout=_POOL_WAIT_S,
@@ -231,6 +232,7 @@ def _json(value: Any) -> str:  # noqa: ANN401 - whatever a JSON column holds
 def _sqlite(url: str | URL, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
+        hide_parameters=True,
         json_serializer=_json,
         pool_size=1 if writes else _SQLITE_READERS,
         max_overflow=_BESIDE,
