@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from harness.clock import HOUR_S, run_later
-from harness.product import JWT_SECRET, Product, free_port, payments, running_product
+from harness.product import JWT_SECRET, Product, free_port, payments, running_product, token
 from harness.questions import event_types
 
 COMMANDS = ["serve", "migrate", "worker", "sweep", "simulator", "demo", "token", "stock", "show", "verify", "doctor"]
@@ -182,6 +182,20 @@ def test_a_command_refuses_a_database_that_was_not_migrated(
     assert done.returncode == 2
     assert "run `payments migrate`" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_others_wrote_does_not_steer_the_terminal(product: Product) -> None:
+    """Names of tokens, reasons of banks and words of gateways are shown to an operator; none of them is ours."""
+    order_id, page = product.clicked()
+    product.buyer(page["provider_order_id"], "settlement")
+    product.settled(order_id, "success")
+    operator = token("ops\x1b[2J", payments_role="operator", scope="payments:operate")
+    product.call(
+        "POST", f"/api/payments/{page['payment_id']}/refunds", as_=operator, json={}, headers={"Idempotency-Key": "k"}
+    ).raise_for_status()
+    shown = ran(product, "show", page["payment_id"])
+    assert "\x1b" not in shown
+    assert "operator:ops\\x1b[2J" in shown
 
 
 @pytest.mark.processes

@@ -104,7 +104,15 @@ def test_an_anchor_finds_a_payment_that_was_removed_whole(product: Product, vict
     assert victim in (product.folder / "anchor.jsonl").read_text(), "the older anchor stays"
 
 
-@pytest.mark.parametrize("how", ["edited", "a line taken out", "cut", "empty", "no anchor"])
+HEADS = {
+    "no version": '["01m8gq28f90yps2x6gkmc3n033", 1e999, "code"]',
+    "no such version": '["01m8gq28f90yps2x6gkmc3n033", 1180591620717411303424, "code"]',
+    "no payment": '["\\ud800", 1, "code"]',
+}
+"""Lines that no database can be asked about."""
+
+
+@pytest.mark.parametrize("how", ["edited", "a line taken out", "cut", "empty", "no anchor", "nested", *HEADS])
 def test_an_anchor_that_was_changed_is_told(product: Product, how: str) -> None:
     assert verify(product, "--write-anchor", "whole.jsonl").returncode == 0
     lines = (product.folder / "whole.jsonl").read_text().splitlines(keepends=True)
@@ -114,6 +122,8 @@ def test_an_anchor_that_was_changed_is_told(product: Product, how: str) -> None:
         "cut": lines[:-1],
         "empty": [],
         "no anchor": ["<html>\n"],
+        "nested": [*lines[:1], f"{'[' * 100_000}\n", *lines[1:]],
+        **{name: [*lines[:1], f"{head}\n", *lines[1:]] for name, head in HEADS.items()},
     }[how]
     (product.folder / "changed.jsonl").write_text("".join(changed))
     done = verify(product, "--anchor", "changed.jsonl")

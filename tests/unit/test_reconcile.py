@@ -239,7 +239,8 @@ async def test_while_the_gateway_is_away_nothing_is_known(world: World) -> None:
     page = world.payment.attempt(1).provider_order_id
     assert told(result) == [(UNREACHABLE, LEFT)] * 2
     assert pointed_at(result) == [(UNREACHABLE, page), (UNREACHABLE, transaction)]
-    assert {difference.what for difference in result.differences} == {"gateway_error"}
+    whats = {difference.what for difference in result.differences}
+    assert whats == {"gateway_error: 503"}, "a wrong key is known by the gateway's own words alone"
     assert result.questions == 2
 
 

@@ -15,11 +15,14 @@ from typing import TextIO
 import attrs
 
 from payments_core.chain import ChainKeys, Finding, FindingKind, canonical
+from payments_core.identity import PAYMENT_ID
 from payments_core_sqlalchemy import Head
 
 __all__ = ["Anchor", "AnchorWriter"]
 
 _FORMAT = "payments-anchor-1"
+_VERSION_MAX = 2**31 - 1
+"""What its column holds."""
 
 
 class AnchorWriter:
@@ -80,12 +83,12 @@ class Anchor:
                     if line.startswith(b"{"):
                         last = line
                         break
-                    payment_id, version, chain = json.loads(line)
+                    head = _head(line)
                     digest.update(line)
                     count += 1
-                    yield Head(str(payment_id), int(version), str(chain))
+                    yield head
             self._check_seal(json.loads(header), json.loads(last), _message(count, digest.hexdigest()))
-        except (ValueError, TypeError, LookupError):
+        except (ValueError, TypeError, LookupError, RecursionError):
             self._find(FindingKind.ANCHOR, "the anchor file is cut, or is none")
 
     def _check_seal(self, header: dict[str, str], last: dict[str, str], message: list[str | int]) -> None:
@@ -101,6 +104,17 @@ class Anchor:
 
     def _find(self, kind: FindingKind, what: str) -> None:
         self.findings.append(Finding("", None, kind, what))
+
+
+def _head(line: bytes) -> Head:
+    """What this line says, if it is something that a database can be asked about.
+
+    Errors: ValueError, TypeError, RecursionError: the seal is looked at last, so it may be anything until then.
+    """
+    payment_id, version, chain = json.loads(line)
+    if not PAYMENT_ID.fullmatch(payment_id) or not 0 < version <= _VERSION_MAX:
+        raise ValueError("no payment of ours, or no version of it")
+    return Head(payment_id, int(version), str(chain))
 
 
 def _message(count: int, digest: str) -> list[str | int]:

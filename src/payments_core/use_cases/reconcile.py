@@ -152,7 +152,7 @@ class Reconcile:
         try:
             after, answer = await self.ask.page_heard(payment.payment_id, attempt)
         except GatewayError as error:
-            findings.add(DifferenceKind.UNREACHABLE, attempt.provider_order_id, error.code)
+            findings.add(DifferenceKind.UNREACHABLE, attempt.provider_order_id, _why(error))
             return payment
         findings.answered(attempt.provider_order_id)
         if answer is not None:
@@ -170,7 +170,7 @@ class Reconcile:
                 payment, transaction_id, then=lambda p: recheck_again(p, transaction_id, now)
             )
         except GatewayError as error:
-            findings.add(DifferenceKind.UNREACHABLE, transaction_id, error.code)
+            findings.add(DifferenceKind.UNREACHABLE, transaction_id, _why(error))
             return payment
         findings.answered(transaction_id)
         if answer is not None:
@@ -190,11 +190,16 @@ class Reconcile:
         except StorageError:
             raise
         except GatewayError as error:
-            findings.steps[reference] = (DifferenceKind.UNREACHABLE, error.code)
+            findings.steps[reference] = (DifferenceKind.UNREACHABLE, _why(error))
         except PaymentsError as error:
             findings.steps[reference] = (DifferenceKind.UNFINISHED, error.code)
         else:
             findings.steps.pop(reference, None)
+
+
+def _why(error: GatewayError) -> str:
+    """With the gateway's own words: a wrong key has the code of every other trouble."""
+    return f"{error.code}: {error.detail}"
 
 
 def _reference(payment: Payment, step: Due) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "fail",
     "refuse_another_schema",
     "run",
+    "say",
     "schema_trouble",
     "settings_or_exit",
 ]
@@ -142,6 +143,11 @@ async def at_work(container: Container) -> AsyncIterator[None]:
     finally:
         await background.drain()
         await care.end()
+
+
+def say(line: str) -> None:
+    """One line for a person. Others wrote parts of it: what would steer the terminal is shown as Python writes it."""
+    click.echo("".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line))
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - JSON of any shape

@@ -15,7 +15,7 @@ import structlog
 from payments_core.errors import StaleWrite, StorageError
 from payments_core.ports import DueKind
 from payments_core.use_cases.reconcile import Difference, DifferenceKind, Outcome, Reconciled
-from payments_core_app.commands.common import EXIT_TROUBLE, as_json, at_work, print_json, run, settings_or_exit
+from payments_core_app.commands.common import EXIT_TROUBLE, as_json, at_work, print_json, run, say, settings_or_exit
 from payments_core_app.container import Container
 from payments_core_app.worker import attend_to_all
 from payments_core_sqlalchemy.survey import SqlSurvey, Survived
@@ -86,7 +86,7 @@ class _Tally:
             self.differences.append(difference)
         if self.aloud:
             what = f"{difference.kind.value}: {difference.reference}: {difference.what}"
-            click.echo(f"{difference.payment_id}  {what} ({difference.outcome.value})")
+            say(f"{difference.payment_id}  {what} ({difference.outcome.value})")
 
     def as_row(self) -> dict[str, Any]:
         return {"payments": self.payments, "questions": self.questions, "counts": dict(self.counts)}

@@ -10,7 +10,7 @@ from payments_core import Payment
 from payments_core.errors import InvalidInput, NotFound
 from payments_core.facts import Event
 from payments_core.ports import PaymentFilter
-from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, print_json, run, settings_or_exit
+from payments_core_app.commands.common import EXIT_REFUSED, as_json, fail, print_json, run, say, settings_or_exit
 from payments_core_app.container import Container
 from payments_core_app.describe import CaseAnswer, EventAnswer, PaymentAnswer, event_answer, payment_answer
 from payments_core_app.http.bodies import Sku, StockBody
@@ -143,39 +143,39 @@ def review(*, as_json: bool) -> None:
         print_json(msgspec.to_builtins(payments))
         return
     for payment in payments:
-        click.echo(f"payment {payment.payment_id} of order {payment.order_id}: {payment.status}")
+        say(f"payment {payment.payment_id} of order {payment.order_id}: {payment.status}")
         for case in payment.cases:
             if case.open:
                 _print_case(case)
-    click.echo(f"{len(payments)} payments need a person" if payments else "nothing needs a person")
+    say(f"{len(payments)} payments need a person" if payments else "nothing needs a person")
 
 
 def _print_case(case: CaseAnswer) -> None:
     decided = f"{case.decision} by {case.decided_by}: {case.note}" if case.decision else "open"
     evidence = ", ".join(f"{name}={value}" for name, value in case.evidence.items())
     about = f" of {case.transaction_id}" if case.transaction_id else ""
-    click.echo(f"  case {case.case_id} {case.kind}{about} ({decided}): {evidence}")
+    say(f"  case {case.case_id} {case.kind}{about} ({decided}): {evidence}")
 
 
 def _print(payment: PaymentAnswer, history: list[EventAnswer]) -> None:
     money = f"{payment.amount} {payment.currency}"
-    click.echo(f"payment {payment.payment_id} of order {payment.order_id}: {payment.status}, {money}")
+    say(f"payment {payment.payment_id} of order {payment.order_id}: {payment.status}, {money}")
     for page in payment.attempts:
         closing = f", closing: {page.closing}" if page.closing else ""
         proof = f", proof: {page.proof}" if page.proof else ""
-        click.echo(f"  page {page.provider_order_id}: {page.state}{closing}{proof}, ends {page.ends_at}")
+        say(f"  page {page.provider_order_id}: {page.state}{closing}{proof}, ends {page.ends_at}")
     for charge in payment.charges:
         kept = ", keeps the order paid" if charge.transaction_id == payment.paid_by else ""
         good = "" if charge.good else ", not good"
         said = f"{charge.state} {charge.amount} {charge.currency} by {charge.method}"
         back = {"refunded": charge.refunded, "charged back": charge.charged_back}
         said += "".join(f", {amount} {what}" for what, amount in back.items() if amount != "0")
-        click.echo(f"  charge {charge.transaction_id}: {said}{kept}{good}")
+        say(f"  charge {charge.transaction_id}: {said}{kept}{good}")
     for refund in payment.refunds:
         why = f", refused: {refund.refused}" if refund.refused else ""
-        click.echo(f"  refund {refund.refund_id}: {refund.state} {refund.amount} {refund.currency} by {refund.by}{why}")
+        say(f"  refund {refund.refund_id}: {refund.state} {refund.amount} {refund.currency} by {refund.by}{why}")
     for case in payment.cases:
         _print_case(case)
     for event in history:
         data = ", ".join(f"{name}={value}" for name, value in event.data.items())
-        click.echo(f"  {event.sequence:>4}  {event.at}  {event.type:<24} {event.actor:<20} {data}")
+        say(f"  {event.sequence:>4}  {event.at}  {event.type:<24} {event.actor:<20} {data}")

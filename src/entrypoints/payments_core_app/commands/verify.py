@@ -10,7 +10,7 @@ import rich_click as click
 
 from payments_core.chain import Finding, FindingKind
 from payments_core_app.anchor import Anchor, AnchorWriter
-from payments_core_app.commands.common import EXIT_TROUBLE, as_json, fail, print_json, run, settings_or_exit
+from payments_core_app.commands.common import EXIT_TROUBLE, as_json, fail, print_json, run, say, settings_or_exit
 from payments_core_app.container import Container
 from payments_core_sqlalchemy import Page, SqlStore, against_anchor, verified_pages
 
@@ -55,7 +55,7 @@ class _Tally:
         if len(self.findings) < _KEPT_MAX:
             self.findings.append(finding)
         if self.aloud:
-            click.echo(f"{_spoken(finding)}{' (allowed)' if forgiven else ''}")
+            say(f"{_spoken(finding)}{' (allowed)' if forgiven else ''}")
 
 
 @click.command()
