@@ -383,3 +383,28 @@ async def test_rule_9_the_blocking_client_is_waited_for_by_the_loop_and_takes_no
         await client.close()
         server.close()
     assert [getattr(refusal, "code", refusal) for refusal in ended] == [404] * 4
+
+
+async def three_with_one_spoilt(shop: SqlShop) -> tuple[list[str], list[Notification]]:
+    """The ids of three payments and their settlements; of the second a word is stored that nobody knows."""
+    opened = [await shop.opened(f"o-{number}") for number in range(3)]
+    ids = [payment_id for payment_id, _ in opened]
+    batch = [shop.understood(shop.gateway.buyer_tries(token, Signal.SETTLED, method="card")) for _, token in opened]
+    async with shop.store.engine.begin() as connection:
+        await connection.execute(text("UPDATE attempts SET state = 'odd' WHERE payment_id = :id"), {"id": ids[1]})
+    return ids, batch
+
+
+async def test_rule_3_a_payment_that_cannot_be_read_takes_no_neighbour_with_it(shop: SqlShop) -> None:
+    """Somebody's hand in the database, or another version: what came with its message was sent again each time."""
+    ids, batch = await three_with_one_spoilt(shop)
+    results = await shop.service.receive.accept(batch)
+    assert verdicts(results) == ["applied", "storage_unavailable", "applied"]
+    assert (await shop.payment(ids[0])).paid_by is not None
+
+
+async def test_rule_3_a_decision_about_one_that_cannot_be_read_takes_no_neighbour_with_it(shop: SqlShop) -> None:
+    ids, _ = await three_with_one_spoilt(shop)
+    changes = [shop.service.sweep.desk.change(one, lambda payment: payment, actor="core") for one in (ids[0], *ids)]
+    results = await asyncio.gather(*changes, return_exceptions=True)
+    assert [type(result).__name__ for result in results] == ["Payment", "Payment", "ValueError", "Payment"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import attrs
 import pytest
 
+from payments_core.errors import StorageUnavailable
 from payments_core.limits import BATCH_ITEMS_MAX
 from payments_core.use_cases.together import Together
 
@@ -21,12 +22,18 @@ class Work:
     batches: list[list[int]] = attrs.field(factory=list)
     may_go: asyncio.Semaphore = attrs.field(factory=lambda: asyncio.Semaphore(0))
     breaks: bool = False
+    away: bool = False
+    unreadable: int | None = None
 
     async def __call__(self, items: Sequence[int]) -> list[int | Exception]:
         self.batches.append([*items])
         await self.may_go.acquire()
         if self.breaks:
             raise ConnectionError("the store is away")
+        if self.away:
+            raise StorageUnavailable("the store is away")
+        if self.unreadable in items:
+            raise ValueError("a row that cannot be read")
         return [Refused(str(item)) if item < 0 else 2 * item for item in items]
 
     def let(self, batches: int = 9) -> None:
@@ -118,6 +125,30 @@ async def test_work_that_breaks_is_told_to_everybody_and_the_next_goes_on() -> N
     assert [type(end) for end in ended] == [ConnectionError] * 3
     work.breaks = False
     assert await together(4) == 8
+
+
+async def test_what_cannot_be_read_for_one_is_read_for_the_others() -> None:
+    """A customer must not see another's trouble."""
+    work = Work(unreadable=3)
+    together = Together(work)
+    tasks = [call(together, item) for item in (1, 2, 3, 4)]
+    await began(*tasks)
+    work.let()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ended] == [int, int, ValueError, int]
+    assert work.batches == [[1], [2, 3, 4], [2], [3], [4]]
+
+
+async def test_a_store_that_is_away_is_asked_once_for_all() -> None:
+    """It would be waited for as often as there are callers."""
+    work = Work(away=True)
+    together = Together(work)
+    tasks = [call(together, item) for item in (1, 2, 3)]
+    await began(*tasks)
+    work.let()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ended] == [StorageUnavailable] * 3
+    assert work.batches == [[1], [2, 3]]
 
 
 async def test_work_that_breaks_for_one_alone_keeps_nobody_out() -> None:

@@ -16,7 +16,7 @@ import attrs
 from payments_core.charges import attempt_of
 from payments_core.commands import AskCharge, Command
 from payments_core.decide import HintDecision, Verdict, decide_hint
-from payments_core.errors import MalformedNotification, NotFound, StorageError
+from payments_core.errors import MalformedNotification, NotFound, StorageError, StorageUnavailable
 from payments_core.evolving import evolve
 from payments_core.identity import read_provider_order_id
 from payments_core.limits import LEASE, NOTIFICATION_BYTES_MAX, UNMATCHED_RETRY
@@ -101,7 +101,8 @@ class ReceiveNotification:
 
     async def accept(self, batch: Sequence[Notification]) -> list[Accepted | StorageError]:
         """What became of each delivery, in the order given; a StorageError means: not stored, send it again."""
-        return await together_or_each(self._accept_together, batch, self.clock)
+        answers = await together_or_each(self._accept_together, batch, self.clock)
+        return [_or_again(notification, answer) for notification, answer in zip(batch, answers, strict=True)]
 
     async def _accept_together(self, batch: Sequence[Notification]) -> list[Accepted]:
         now = self.clock.now()
@@ -214,15 +215,26 @@ _NOBODYS = _Decision(None, Verdict.UNMATCHED, "no such payment")
 
 def _undecided(payment: Payment, item: Kept, error: Exception) -> _Decision:
     """A bug of ours must not take its neighbours, nor lose the message: it is kept for a person."""
-    told = item.notification
+    _log_undecided(item.notification, payment.payment_id, error)
+    return _Decision(payment, Verdict.QUARANTINED, f"could not be decided: {error}")
+
+
+def _or_again(notification: Notification, answer: Accepted | Exception) -> Accepted | StorageError:
+    """What could not even be kept, because what is stored of its payment cannot be read, is to be sent again."""
+    if isinstance(answer, Accepted | StorageError):
+        return answer
+    _log_undecided(notification, notification.key.shard, answer)
+    return StorageUnavailable("the notification could not be stored")
+
+
+def _log_undecided(notification: Notification, payment_id: str, error: Exception) -> None:
     log.error(
         "notification %s of payment %s about %s could not be decided",
-        told.key.digest,
-        payment.payment_id,
-        told.transaction_id,
+        notification.key.digest,
+        payment_id,
+        notification.transaction_id,
         exc_info=error,
     )
-    return _Decision(payment, Verdict.QUARANTINED, f"could not be decided: {error}")
 
 
 async def _not_its_own(

@@ -7,7 +7,7 @@ from typing import TypeVar
 import attrs
 
 from payments_core.commands import Command, commands_between
-from payments_core.errors import StaleWrite, StorageError, StorageUnavailable
+from payments_core.errors import StaleWrite, StorageUnavailable
 from payments_core.evolving import evolve
 from payments_core.facts import Fact, facts_between, numbered, stock_fact
 from payments_core.limits import DECISIONS_AT_ONCE_MAX, STALE_PAUSE, STALE_RETRIES_MAX
@@ -117,17 +117,18 @@ async def again_if_stale(work: Callable[[], Awaitable[Result]], clock: Clock) ->
 
 async def together_or_each(
     work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], items: Sequence[Item], clock: Clock
-) -> list[Answer | StorageError]:
-    """What became of each item, in one transaction for all; a StorageError means that nothing did.
+) -> list[Answer | Exception]:
+    """What became of each item, in one transaction for all; an exception means that nothing did.
 
-    One bad item never takes its neighbours: when a statement fails, each is tried once by itself. While the store is
-    away, or was lost during the commit, there is nothing to try: all of them are told.
+    One bad item never takes its neighbours: when a statement fails, or what is stored of one cannot be read, each is
+    tried once by itself. While the store is away, or was lost during the commit, there is nothing to try: all of them
+    are told.
     """
     try:
         return [*await again_if_stale(lambda: work(items), clock)]
     except StorageUnavailable as error:
         return [error] * len(items)
-    except StorageError as error:
+    except Exception as error:  # noqa: BLE001 - a refusal or a bug is told its asker, not its neighbours
         if len(items) == 1:
             return [error]
     return [(await together_or_each(work, [item], clock))[0] for item in items]

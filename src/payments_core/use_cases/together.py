@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from payments_core.errors import StorageError
 from payments_core.limits import BATCH_ITEMS_MAX
 
 __all__ = ["Together"]
@@ -62,12 +63,20 @@ class Together(Generic[Item, Result]):
             self._is_busy = False
 
     async def _next(self, batch: "Sequence[tuple[Item, asyncio.Future[Result]]]") -> None:
-        try:
-            results = await self._work([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - raised to every caller below; nobody may wait for ever
-            results = [error] * len(batch)
+        results = await self._results([item for item, _ in batch])
         for (_, done), result in zip(batch, results, strict=True):
             _answer(done, result)
+
+    async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        """What became of each; what one of them breaks is no trouble of the others, so then each is tried by itself."""
+        try:
+            return await self._work(items)
+        except StorageError as error:
+            return [error] * len(items)
+        except Exception as error:  # noqa: BLE001 - raised to its caller; nobody may wait for ever
+            if len(items) == 1:
+                return [error]
+        return [result for item in items for result in await self._results([item])]
 
 
 def _answer(done: "asyncio.Future[Result]", result: Result | Exception) -> None:
