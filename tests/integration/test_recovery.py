@@ -12,10 +12,12 @@ from sqlalchemy import text, update
 
 from harness.sql_shop import SqlShop
 from payments_core import Signal
+from payments_core.decide import Verdict
 from payments_core.errors import StorageUnavailable
 from payments_core.facts import Event
 from payments_core.limits import DELIVERY_SCHEDULE, LEASE, REFRESH_EVERY
 from payments_core.payment import AttemptState, Payment, RefundState
+from payments_core.use_cases.receive_notification import Accepted
 from payments_core.use_cases.reconcile import DifferenceKind, Outcome, Reconciled
 from payments_core_sqlalchemy import SqlStore, tables, verified_pages
 from payments_core_sqlalchemy.migrate import migrate_async
@@ -130,6 +132,21 @@ async def test_the_survey_names_what_is_open_and_what_closed_lately_and_nothing_
     assert await survey.ids(later, after=None, limit=10) == [open_page], "an open page is looked at, however old"
     assert await survey.count(later) == 1
     assert await survey.ids(now, after=min(open_page, paid), limit=10) == [max(open_page, paid)]
+
+
+async def test_the_survey_names_what_a_notification_waits_for_however_old_it_is(shop: SqlShop) -> None:
+    """Money reversed long after its page: a run that did not look would say that nothing is left behind."""
+    paid = await shop.paid("o-1")
+    (charge,) = (await shop.payment(paid)).charges
+    shop.clock.move(timedelta(days=30))
+    shop.gateway.becomes(charge.transaction_id, Signal.DENIED)
+    (taken,) = await shop.service.receive.accept([shop.understood(charge.transaction_id)])
+    assert isinstance(taken, Accepted)
+    assert taken.verdict is Verdict.WAITING
+    survey, since = SqlSurvey(shop.store), shop.clock.now() - timedelta(days=7)
+    assert await survey.ids(since, after=None, limit=10) == [paid]
+    assert await survey.count(since) == 1
+    assert await survey.ids(since, after=paid, limit=10) == []
 
 
 # ── a gateway that is back ────────────────────────────────────────────────────────────────────────────────────────────

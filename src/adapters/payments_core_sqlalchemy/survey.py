@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import attrs
-from sqlalchemy import Subquery, delete, func, or_, select, union
+from sqlalchemy import Subquery, and_, delete, func, or_, select, text, union
 
 from payments_core.decide import Verdict
 from payments_core.payment import PAYABLE
@@ -18,6 +18,8 @@ from payments_core_sqlalchemy.tables import attempts, charges, notifications, re
 __all__ = ["SqlSurvey", "Survived"]
 
 _NAME = "reconcile"
+_WAITING = text(f"verdict = '{Verdict.WAITING.value}'")
+"""In the words of its partial index."""
 
 
 @attrs.frozen
@@ -32,7 +34,7 @@ class Survived:
 
 
 class SqlSurvey:
-    """Payments with a page that ended lately or may still be paid, or with anything under way."""
+    """Payments with a page that ended lately or may still be paid, with anything under way, or a hint that waits."""
 
     def __init__(self, store: SqlStore) -> None:
         self._store = store
@@ -86,7 +88,7 @@ class SqlSurvey:
 
 def _wanted(since: datetime, after: str | None, limit: int | None) -> Subquery:
     """Each part walks the primary key from where the page begins, so that all pages together are one walk."""
-    a, c, r = attempts.c, charges.c, refunds.c
+    a, c, r, n = attempts.c, charges.c, refunds.c, notifications.c
     payable = a.state.in_(sorted(state.value for state in PAYABLE))
     live = c.state.in_(sorted(state.value for state in LIVE))
     parts = []
@@ -94,6 +96,7 @@ def _wanted(since: datetime, after: str | None, limit: int | None) -> Subquery:
         (a.payment_id, or_(a.ends_at >= since, payable)),
         (c.payment_id, or_(c.check_at.is_not(None), live)),
         (r.payment_id, r.check_at.is_not(None)),
+        (n.shard.label("payment_id"), and_(_WAITING, n.shard != "")),
     ):
         part = select(column).distinct().where(wanted).order_by(column).limit(limit)
         parts.append(select((part if after is None else part.where(column > after)).subquery()))
