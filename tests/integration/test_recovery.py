@@ -17,6 +17,7 @@ from payments_core.errors import StorageUnavailable
 from payments_core.facts import Event
 from payments_core.limits import DELIVERY_SCHEDULE, LEASE, REFRESH_EVERY
 from payments_core.payment import AttemptState, Payment, RefundState
+from payments_core.ports import Kept, Notification, NotificationKey
 from payments_core.use_cases.receive_notification import Accepted
 from payments_core.use_cases.reconcile import DifferenceKind, Outcome, Reconciled
 from payments_core_sqlalchemy import SqlStore, tables, verified_pages
@@ -147,6 +148,26 @@ async def test_the_survey_names_what_a_notification_waits_for_however_old_it_is(
     assert await survey.ids(since, after=None, limit=10) == [paid]
     assert await survey.count(since) == 1
     assert await survey.ids(since, after=paid, limit=10) == []
+
+
+async def test_the_survey_names_what_a_notification_waits_for_that_names_its_transaction_alone(shop: SqlShop) -> None:
+    """As disputes and refunds do at Stripe."""
+    paid = await shop.paid("o-1")
+    shop.clock.move(timedelta(days=30))
+    told = Notification(
+        key=NotificationKey("", "memory", "default", "0" * 64),
+        body=b"{}",
+        received_at=shop.clock.now(),
+        transaction_id="pi_1",
+    )
+    async with shop.store.transaction() as uow:
+        await uow.payments.bind(paid, "memory", "default", "pi_1")
+        await uow.inbox.put([Kept(notification=told, verdict=Verdict.WAITING, reason="asked", fresh=True)])
+        await uow.commit()
+    survey, since = SqlSurvey(shop.store), shop.clock.now() - timedelta(days=7)
+    assert await survey.ids(since, after=None, limit=10) == [paid]
+    assert await survey.waiting(paid) == [told.key]
+    assert await survey.waiting("somebody else's") == []
 
 
 # ── a gateway that is back ────────────────────────────────────────────────────────────────────────────────────────────

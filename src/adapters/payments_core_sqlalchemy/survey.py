@@ -13,13 +13,18 @@ from payments_core.ports import NotificationKey
 from payments_core.states import LIVE
 from payments_core_sqlalchemy.repositories import insert_into
 from payments_core_sqlalchemy.store import SqlStore
-from payments_core_sqlalchemy.tables import attempts, charges, notifications, reconciliations, refunds
+from payments_core_sqlalchemy.tables import attempts, charge_owners, charges, notifications, reconciliations, refunds
 
 __all__ = ["SqlSurvey", "Survived"]
 
 _NAME = "reconcile"
 _WAITING = text(f"verdict = '{Verdict.WAITING.value}'")
 """In the words of its partial index."""
+_NAMELESS = notifications.join(
+    charge_owners,
+    and_(*(notifications.c[part] == charge_owners.c[part] for part in ("provider", "account", "transaction_id"))),
+)
+"""Messages that name a transaction alone are about the payment it is bound to."""
 
 
 @attrs.frozen
@@ -54,10 +59,10 @@ class SqlSurvey:
 
     async def waiting(self, payment_id: str) -> list[NotificationKey]:
         """Notifications of this payment that wait for an answer."""
-        n = notifications.c
-        query = select(n.shard, n.provider, n.account, n.digest).where(
-            n.verdict == Verdict.WAITING.value, n.shard == payment_id
-        )
+        n, o = notifications.c, charge_owners.c
+        key = select(n.shard, n.provider, n.account, n.digest)
+        named = key.where(_WAITING, n.shard == payment_id)
+        query = union(named, key.select_from(_NAMELESS).where(_WAITING, n.shard == "", o.payment_id == payment_id))
         async with self._store.reading() as uow:
             return [NotificationKey(*row) for row in await uow.connection.execute(query)]
 
@@ -88,16 +93,17 @@ class SqlSurvey:
 
 def _wanted(since: datetime, after: str | None, limit: int | None) -> Subquery:
     """Each part walks the primary key from where the page begins, so that all pages together are one walk."""
-    a, c, r, n = attempts.c, charges.c, refunds.c, notifications.c
+    a, c, r, n, o = attempts.c, charges.c, refunds.c, notifications.c, charge_owners.c
     payable = a.state.in_(sorted(state.value for state in PAYABLE))
     live = c.state.in_(sorted(state.value for state in LIVE))
     parts = []
-    for column, wanted in (
-        (a.payment_id, or_(a.ends_at >= since, payable)),
-        (c.payment_id, or_(c.check_at.is_not(None), live)),
-        (r.payment_id, r.check_at.is_not(None)),
-        (n.shard.label("payment_id"), and_(_WAITING, n.shard != "")),
+    for rows, column, wanted in (
+        (attempts, a.payment_id, or_(a.ends_at >= since, payable)),
+        (charges, c.payment_id, or_(c.check_at.is_not(None), live)),
+        (refunds, r.payment_id, r.check_at.is_not(None)),
+        (notifications, n.shard.label("payment_id"), and_(_WAITING, n.shard != "")),
+        (_NAMELESS, o.payment_id, and_(_WAITING, n.shard == "")),
     ):
-        part = select(column).distinct().where(wanted).order_by(column).limit(limit)
+        part = select(column).select_from(rows).distinct().where(wanted).order_by(column).limit(limit)
         parts.append(select((part if after is None else part.where(column > after)).subquery()))
     return union(*parts).subquery()
