@@ -243,7 +243,7 @@ def still_wants(payment: Payment, hint: Observation) -> bool:
         and told_minor(payment, charge.transaction_id) >= hint.refunded.amount_minor
     ):
         hint = evolve(hint, refunded_unknown=False, refunded=None, refunded_all=False)
-    return not isinstance(rule, Keep) or money_news(charge, hint)
+    return not isinstance(rule, Keep) or money_news(charge, hint) or refund_news(payment, hint)
 
 
 def _is_a_case(payment: Payment, kind: CaseKind, charge: Charge) -> bool:

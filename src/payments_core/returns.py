@@ -242,9 +242,14 @@ def without_what_came_back(payment: Payment, message: Observation) -> Observatio
 
 
 def refund_news(payment: Payment, message: Observation) -> bool:
-    """Whether the message tells of a refund we do not know, or of one that has come further than we know."""
+    """Whether the message tells of a refund we do not know, or of one that has come further than we know.
+
+    One we do not know that does not say how much is told by its total alone, and is no news here.
+    """
     for report in message.refunds:
         known, state = payment.refund(report.key), _STATE_OF[report.news]
+        if known is None and report.amount is None:
+            continue
         if known is None or _comes_further(known, state):
             return True
     return False

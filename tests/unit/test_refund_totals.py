@@ -63,6 +63,21 @@ def test_one_refund_that_is_news_among_others_that_are_not_is_enough() -> None:
     assert refund_news(known, says(Signal.SETTLED, refunds=reports))
 
 
+def test_a_refund_an_answer_does_not_list_yet_is_still_wanted_also_where_its_total_is_no_news() -> None:
+    """Somebody had sent more by hand, so the total of a refund in the dashboard was no news, and nobody knew of it."""
+    by_hand = PAID.with_charge(charge(refunded_minor=WHOLE - 1))
+    assert still_wants(by_hand, report(RefundNews.CONFIRMED))
+    assert not still_wants(by_hand.with_refund(refund(RefundState.CONFIRMED)), report(RefundNews.CONFIRMED))
+    assert still_wants(by_hand.with_refund(refund(RefundState.SENT)), report(RefundNews.REFUSED))
+
+
+def test_a_refund_that_does_not_say_how_much_is_asked_about_no_further() -> None:
+    """It cannot be counted by its key, so no answer would ever be enough."""
+    unsaid = says(Signal.SETTLED, refunds=(RefundReport("k-1", None, RefundNews.CONFIRMED),))
+    assert not still_wants(PAID, unsaid)
+    assert still_wants(PAID.with_refund(refund(RefundState.SENT)), unsaid)
+
+
 # ── a total in which some refund may still fail ───────────────────────────────────────────────────────────────────────
 def some(total: int | None, **more: object) -> Observation:
     refunded = None if total is None else rupiah(total)
