@@ -1,6 +1,8 @@
 """What must hold at every commit, and once everything is quiet; the gateway's ledger is the oracle."""
 
 from collections import Counter
+from collections.abc import Iterable
+from itertools import chain
 
 import attrs
 
@@ -13,7 +15,20 @@ from payments_core.ports import DueKind, Kept
 from payments_core.returns import refundable
 from payments_core.states import ENDED, MONEY, CaseKind, ChargeState, Signal
 from payments_core.status import PaymentStatus, order_status, status
+from unit.simulation.bank import MANUAL
 from unit.simulation.far_side import Transaction
+from unit.simulation.money_back import (
+    amounts,
+    bookings,
+    by_hand_minor,
+    called_for_nothing,
+    forgotten,
+    goods_for_nothing,
+    is_kept_by_a_person,
+    never_left,
+    sent_twice,
+    wrongly_done,
+)
 from unit.simulation.workload import Workload
 
 __all__ = ["Checks"]
@@ -49,6 +64,10 @@ class Checks:
         if not true:
             self.world.complain(what)
 
+    def _all_of(self, *complaints: Iterable[str]) -> None:
+        for what in chain(*complaints):
+            self.world.complain(what)
+
     def _judged(self, before: Kept | None, after: Kept) -> None:
         """What was answered for good is never looked at again."""
         final = before is not None and before.verdict in (Verdict.APPLIED, Verdict.STALE, Verdict.QUARANTINED)
@@ -70,6 +89,10 @@ class Checks:
                 self._check_stock(after.order_id)
                 self._check_pages(after)
                 self._check_refunds(before, after)
+                for charge in after.charges:
+                    if after.refunds and (transaction := self.world.transactions.get(charge.transaction_id)):
+                        self._all_of(sent_twice(after, transaction, self.world.by_hand[transaction.transaction_id]))
+                self._all_of(bookings(self.world, after), goods_for_nothing(before, after), never_left(before, after))
                 kept = after.keeping_charge
                 self._must(kept is None or kept.has_money, "kept by a charge without money")
                 self._must(after.closed is None or after.payable_attempt is None, "given up with a payable page")
@@ -171,15 +194,7 @@ class Checks:
         self._must(payment is not None, "the gateway has a transaction of no payment of ours")
         if payment is None:
             return
-        for key, _, _ in transaction.now.refunds:
-            ours = payment.refund(key)
-            self._must(key.startswith("dash-") or ours is not None, f"money went back under a key not stored: {key}")
-        asked = {}
-        for key, _, _ in transaction.now.refunds:
-            refund = payment.refund(key)
-            if refund is not None and refund.asked_as is not None:
-                self._must(refund.asked_as not in asked, f"{refund.asked_as} was given back twice")
-                asked[refund.asked_as] = key
+        self._all_of(sent_twice(payment, transaction, self.world.by_hand[transaction.transaction_id]))
         given = transaction.now.refunded("pending") + transaction.now.charged_back
         self._must(given <= transaction.now.minor, f"{given} of {transaction.now.minor} went back")
 
@@ -196,13 +211,15 @@ class Checks:
                     self._check_charge(payment, transaction)
             self._check_rest(payment)
             self._check_end(payment)
+            self._all_of(forgotten(self.world, payment), called_for_nothing(payment))
             if self.world.hearer is not None and (
                 told := self.world.hearer.complaint(payment.payment_id, payment.events)
             ):
                 self._must(False, told)
         for kept in self.store.committed.inbox.values():
             hanging = kept.verdict in (Verdict.WAITING, Verdict.UNMATCHED, Verdict.QUARANTINED)
-            if kept.verdict is Verdict.QUARANTINED and b'"forged": true' in kept.notification.body:
+            of_bank = kept.notification.key.provider == MANUAL
+            if kept.verdict is Verdict.QUARANTINED and (of_bank or b'"forged": true' in kept.notification.body):
                 hanging = False  # an amount that never went with its word: somebody was called, and rightly
             self._must(not hanging, f"a notification is {kept.verdict.value}: {kept.notification.body!r}")
         self._must(self.store.next_due() is None, f"still due: {[*self.still_due()]}")
@@ -224,17 +241,16 @@ class Checks:
             self._must(ended, f"{name} is {truth.word.value} at the gateway and {charge.state.value} here")
             return
         self._must(charge.state is last, f"{name} is {truth.word.value} at the gateway and {charge.state.value} here")
-        for key, _, _ in truth.refunds:
-            self._must(payment.refund(key) is not None, f"money went back under {key}, which is not known here")
+        if self.world.ledger_of(transaction).names_refunds:
+            for key, _, _ in truth.refunds:
+                self._must(payment.refund(key) is not None, f"money went back under {key}, which is not known here")
         if last in MONEY:
             self._check_disputes(payment, transaction)
             self._must(
                 charge.captured_minor == truth.minor, f"{name}: captured {charge.captured_minor}, not {truth.minor}"
             )
-            by_hand = any(c.kind is CaseKind.RETURN_BY_HAND and c.transaction_id == name for c in payment.cases)
-            back = (charge.refunded_minor, charge.charged_back_minor)
-            fits = back == (truth.refunded(), truth.charged_back) or by_hand
-            self._must(fits, f"{name}: back {back} here, {(truth.refunded(), truth.charged_back)} at the gateway")
+            named = self.world.ledger_of(transaction).names_refunds
+            self._all_of(wrongly_done(payment, transaction, named=named), amounts(payment, charge, transaction))
 
     def _check_disputes(self, payment: Payment, transaction: Transaction) -> None:
         """Whoever may be fought with is told, each time."""
@@ -252,9 +268,13 @@ class Checks:
         for refund in payment.refunds:
             hanging = refund.state in (RefundState.REQUESTED, RefundState.SENT, RefundState.UNKNOWN)
             self._must(not hanging or refund.transaction_id in cases, f"{refund.key} is {refund.state.value}")
-            transaction = self.world.transactions[refund.transaction_id]
+            name = refund.transaction_id
+            transaction = self.world.transactions[name]
             told = next((news for key, _, news in transaction.now.refunds if key == refund.key), None)
             lost = told == "confirmed" and refund.state is RefundState.REFUSED
+            came_back = refund.state is RefundState.RETURNED and refund.by != "gateway"
+            said = any((c.kind, c.transaction_id) == (CaseKind.REFUND_RETURNED, name) for c in payment.cases)
+            self._must(said or not came_back, f"{refund.key} came back, and nobody was told")
             self._must(not lost, f"{refund.key} is {refund.state.value}, and was given back")
         held = any(c.state in (ChargeState.CHALLENGED, ChargeState.AUTHORIZED) for c in payment.charges)
         for attempt in payment.attempts:
@@ -266,14 +286,14 @@ class Checks:
     def _check_end(self, payment: Payment) -> None:
         """Terminal, payable, or in a case; paid once, with every other money returned or in a case."""
         stands = status(payment)
-        cases = {case.transaction_id for case in payment.cases}
+        told = {c.transaction_id for c in payment.cases if c.is_open or is_kept_by_a_person(c)}
         settled = stands in _TERMINAL or bool(payment.open_cases)
         held = stands is PaymentStatus.AUTHORIZED
         self._must(settled or held, f"{payment.order_id} ends {stands.value}, and nobody is called")
         mine = [t for t in self.world.transactions.values() if payment.attempt_named(t.order_id) is not None]
-        with_money = {t.transaction_id for t in mine if t.left_minor > 0}
-        others = with_money - {payment.paid_by}
-        self._must(others <= cases, f"money is kept silently: {sorted(others)}")
+        with_money = {t.transaction_id for t in mine if t.left_minor > by_hand_minor(payment, t)}
+        others = with_money - {payment.paid_by} - told
+        self._must(not others, f"money is kept silently: {sorted(others)}")
         if payment.paid_by is not None:
             alive = [t.transaction_id for t in mine if t.now.word in (Signal.PENDING, Signal.AUTHORIZED)]
             self._must(not alive, f"beside a paid order {alive} can still be paid")

@@ -6,6 +6,7 @@ from random import Random
 
 from payments_core.states import Signal
 from payments_core.testing.histories import LEGAL
+from unit.simulation.bank import Bank, Booking
 from unit.simulation.far_side import Page, Transaction
 from unit.simulation.ledger import Ledger
 from unit.simulation.messages import Messenger
@@ -13,7 +14,7 @@ from unit.simulation.stripe_ledger import StripeLedger
 from unit.simulation.stripe_objects import Session
 from unit.simulation.world import World
 
-__all__ = ["Doings", "MidtransDoings", "StripeDoings"]
+__all__ = ["BankDoings", "Doings", "MidtransDoings", "StripeDoings"]
 
 _FIRST = {
     Signal.PENDING: 8, Signal.SETTLED: 4, Signal.CAPTURED: 4, Signal.DENIED: 3, Signal.AUTHORIZED: 2,
@@ -31,6 +32,8 @@ class MidtransDoings:
         self.calm: Callable[[], bool] = lambda: False
         self.lasts_s = 0.0
         self.forges = False
+        self.keeps_money = False
+        """What has settled is rarely taken back by its bank."""
         ledger.page_made = self._page_made
 
     def buyer_tries(self, order_id: str, token: str) -> None:
@@ -50,7 +53,7 @@ class MidtransDoings:
 
     def settle(self, transaction: Transaction) -> None:
         """Whatever waited for a bank waits no more."""
-        self.ledger.settle_refunds(transaction.transaction_id, "confirmed")
+        self.ledger.settle_refunds(transaction.transaction_id, self.random.choice(["confirmed"] * 3 + ["refused"]))
 
     def _page_made(self, page: Page) -> None:
         self.world.actor(self._end_page(page))
@@ -81,9 +84,11 @@ class MidtransDoings:
             if self.random.random() < 0.4:
                 ledger.charge_back(name, transaction.now.minor // self.random.choice([1, 3]))
             elif self.random.random() < 0.3:
-                ledger.dashboard_refund(name, transaction.now.minor // self.random.choice([1, 4]))
+                ledger.dashboard_refund(name, transaction.now.minor // self.random.choice([1, 3, 4]))
             else:
                 ledger.settle_refunds(name, self.random.choice(["confirmed", "confirmed", "refused"]))
+            return
+        if was is Signal.SETTLED and self.keeps_money:
             return
         ledger.becomes(name, self.random.choice(LEGAL[was]))
 
@@ -111,7 +116,7 @@ class StripeDoings:
 
     def settle(self, transaction: Transaction) -> None:
         """Whatever waited for a bank waits no more."""
-        self.ledger.settle_refunds(transaction.transaction_id, "confirmed")
+        self.ledger.settle_refunds(transaction.transaction_id, self.random.choice(["confirmed"] * 3 + ["returned"]))
 
     def _page_made(self, page: Page) -> None:
         assert isinstance(page, Session)
@@ -140,11 +145,57 @@ class StripeDoings:
             case "decided":
                 ledger.dispute_closes(name, won=self.random.random() < 0.5)
             case "dashboard":
-                ledger.dashboard_refund(name, minor // self.random.choice([1, 4]))
+                ledger.dashboard_refund(name, minor // self.random.choice([1, 3, 4]))
             case "refunds":
                 ledger.settle_refunds(name, self.random.choice(["confirmed", "confirmed", "returned"]))
             case _:
                 ledger.refunds_come_back(name)
 
 
-Doings = MidtransDoings | StripeDoings
+class BankDoings:
+    """At the bank, and at the desk where its statement is read."""
+
+    def __init__(self, bank: Bank, world: World, random: Random, messenger: Messenger) -> None:
+        self.ledger, self.world, self.random, self.messenger = bank, world, random, messenger
+        self.calm: Callable[[], bool] = lambda: False
+
+    def buyer_tries(self, order_id: str, token: str) -> None:  # noqa: ARG002 - whoever knows the reference can pay
+        """A transfer comes, of what is asked for or of something else; somebody reads the statement later."""
+        owed = self.ledger.pages[order_id].minor
+        booking = self.ledger.buyer_pays(order_id, self.random.choice([owed] * 6 + [owed // 2, owed + 1, owed * 2]))
+        self.world.say(f"bank: {booking.reference} of {booking.minor} for {order_id}")
+        self.world.actor(self._read(booking))
+
+    async def _read(self, booking: Booking) -> None:
+        """Said as it is; perhaps after a slip, perhaps by two people, perhaps at the same moment."""
+        await asyncio.sleep(self.random.choice([1, 600, 7200]) * self.random.random())
+        words = [("rita", booking.page, booking.minor)]
+        match self.random.choice(["once", "once", "once", "twice", "page", "amount"]):
+            case "twice":
+                words.append((self.random.choice(["rita", "rudi"]), booking.page, booking.minor))
+            case "page":
+                words.insert(0, ("rudi", self._another_page(booking), booking.minor))
+            case "amount":
+                words.insert(0, ("rudi", booking.page, booking.minor * 10))
+            case _:
+                pass
+        for who, page, minor in words:
+            letter = self.ledger.said(booking, who, page=page, minor=minor)
+            self.world.say(f"{who}: {booking.reference} is {minor} for {page}")
+            told = self.world.actor(self.messenger.deliver(letter, 0.1))
+            if self.random.random() < 0.7:
+                await told
+
+    def _another_page(self, booking: Booking) -> str:
+        """Of another order, an earlier one of the same, or one that never was."""
+        others = [page for page in self.ledger.pages if page != booking.page]
+        return self.random.choice(others or [booking.page])
+
+    def changed(self, transaction: Transaction) -> None:
+        """A booking stays what it is."""
+
+    def settle(self, transaction: Transaction) -> None:
+        """Nothing waits for anybody."""
+
+
+Doings = MidtransDoings | StripeDoings | BankDoings

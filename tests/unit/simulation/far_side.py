@@ -11,10 +11,23 @@ import attrs
 
 from payments_core.states import Signal
 
-__all__ = ["ALIVE", "MONEY", "Dispute", "FarSide", "Letter", "Page", "Snapshot", "Transaction", "written"]
+__all__ = [
+    "ALIVE",
+    "MONEY",
+    "Dispute",
+    "FarSide",
+    "Letter",
+    "Page",
+    "Snapshot",
+    "Transaction",
+    "is_strangers",
+    "strangers_key",
+    "written",
+]
 
 MONEY = (Signal.CAPTURED, Signal.SETTLED)
 ALIVE = (Signal.PENDING, Signal.CHALLENGED, Signal.AUTHORIZED)
+_STRANGERS = "dash-"
 
 
 @attrs.frozen
@@ -55,6 +68,11 @@ class Snapshot:
         return sum(minor for _, minor, news in self.refunds if news == "confirmed" or news in also)
 
     @property
+    def strangers_minor(self) -> int:
+        """What went back, or may, without our asking for it."""
+        return sum(minor for key, minor, _ in self.refunds if is_strangers(key))
+
+    @property
     def free_minor(self) -> int:
         """What can still be given back: taken, and neither back nor on its way."""
         return self.minor - self.refunded("pending") - self.charged_back
@@ -72,6 +90,11 @@ class Transaction:
     @property
     def now(self) -> Snapshot:
         return self.log[-1][1]
+
+    @property
+    def waits(self) -> bool:
+        """Money on its way back waits for the buyer's bank."""
+        return any(news == "pending" for _, _, news in self.now.refunds)
 
     @property
     def words(self) -> list[Signal]:
@@ -115,6 +138,11 @@ class FarSide:
     refuse_operations: bool = False
     refunds_wait: bool = False
 
+    @property
+    def names_refunds(self) -> bool:
+        """Whether every answer says which refund is which."""
+        return True
+
     def be_well(self) -> None:
         """Nothing is refused, and nothing waits, any more."""
         self.refuse_pages = self.refuse_operations = self.refunds_wait = False
@@ -127,6 +155,9 @@ class FarSide:
         """The transactions made on a page, oldest first."""
         return [t for t in self.transactions.values() if t.order_id == order_id]
 
+    def dashboard_refund(self, transaction_id: str, minor: int) -> None:
+        """Somebody gave money back in the gateway's dashboard, where it has one."""
+
     def last_words(self, transaction: Transaction) -> list[Letter]:
         """What surely arrives in the end: the newest message about everything that changes by itself."""
         raise NotImplementedError
@@ -134,6 +165,16 @@ class FarSide:
     def _append(self, transaction: Transaction, snapshot: Snapshot) -> None:
         transaction.log.append((self.clock(), snapshot))
         self.changed(transaction)
+
+
+def strangers_key(name: object) -> str:
+    """The key of a refund that somebody made in the gateway's dashboard."""
+    return f"{_STRANGERS}{name}"
+
+
+def is_strangers(key: str) -> bool:
+    """Whether this refund was none of our asking."""
+    return key.startswith(_STRANGERS)
 
 
 def written(fields: Any) -> bytes:

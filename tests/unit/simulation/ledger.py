@@ -1,9 +1,11 @@
 """The far side with Midtrans' manners: a token is replaced until a method is chosen, an order id is taken afterwards.
 
-Its words are its own (`network.fields_of`): the adapter of Midtrans is proved elsewhere, the core knows manners only.
+Its words are its own (`_fields_of`), but for refunds that are done (`telling.py`): the adapter of Midtrans is proved
+elsewhere, the core knows manners only.
 """
 
 import json
+import math
 from typing import Any
 
 import attrs
@@ -23,9 +25,20 @@ from payments_core.ports import (
 )
 from payments_core.states import Signal
 from payments_core.testing.histories import LEGAL
-from unit.simulation.far_side import ALIVE, MONEY, FarSide, Letter, Page, Snapshot, Transaction, written
+from unit.simulation.far_side import (
+    ALIVE,
+    MONEY,
+    FarSide,
+    Letter,
+    Page,
+    Snapshot,
+    Transaction,
+    strangers_key,
+    written,
+)
+from unit.simulation.telling import Telling, given_back
 
-__all__ = ["PROVIDER", "Ledger", "fields_of"]
+__all__ = ["PROVIDER", "Ledger"]
 
 PROVIDER = "midtrans"
 
@@ -38,6 +51,15 @@ class Ledger(FarSide):
 
     asked: dict[str, list[tuple[str, int]]] = attrs.field(factory=dict)
     """Refund requests that reached us, by key: transaction and amount."""
+    telling: Telling = Telling.KEYS
+    keys_kept_s: float = math.inf
+    """How long a refund's key is known again; after that the same request makes another refund."""
+    _kept: dict[str, float] = attrs.field(factory=dict)
+    _answers: int = 0
+
+    @property
+    def names_refunds(self) -> bool:
+        return self.telling is Telling.KEYS
 
     # ── what a merchant may call ──────────────────────────────────────────────────────────────────────────────────
     def open(self, order_id: str, request: str) -> PageReply:
@@ -109,10 +131,11 @@ class Ledger(FarSide):
         if len(set(earlier)) > 1:
             self.complaints.append(f"refund key {key} was used for two different refunds: {earlier}")
         transaction = self.transactions[transaction_id]
-        if any(known == key for known, _, _ in transaction.now.refunds):
+        if self.clock() - self._kept.get(key, -math.inf) < self.keys_kept_s:
             return KeyUsed()
         if transaction.now.word is not Signal.SETTLED or minor > transaction.now.free_minor or self.refuse_operations:
             return Refused(("414: refused",))
+        self._kept[key] = self.clock()
         news = "pending" if self.refunds_wait else "confirmed"
         self._give_back(transaction, key, minor, news)
         return Waiting() if self.refunds_wait else Done()
@@ -147,7 +170,7 @@ class Ledger(FarSide):
         """Somebody gave money back in the gateway's dashboard, under a key we never heard of."""
         transaction = self.transactions[transaction_id]
         if transaction.now.word is Signal.SETTLED and 0 < minor <= transaction.now.free_minor:
-            self._give_back(transaction, f"dash-{transaction_id}-{len(transaction.log)}", minor, "confirmed")
+            self._give_back(transaction, strangers_key(f"{transaction_id}-{len(transaction.log)}"), minor, "confirmed")
 
     def settle_refunds(self, transaction_id: str, news: str) -> None:
         """The bank has the last word on refunds that waited for it."""
@@ -166,13 +189,18 @@ class Ledger(FarSide):
 
     def letter(self, transaction: Transaction, **changes: object) -> Letter:
         """What is told of it now; `changes` are what somebody else wrote into it."""
-        return Letter(PROVIDER, written({**fields_of(transaction, transaction.now), **changes}))
+        return Letter(PROVIDER, written({**self.shown(transaction, transaction.now), **changes}))
+
+    def shown(self, transaction: Transaction, snapshot: Snapshot) -> dict[str, Any]:
+        """What the next answer, or notification, says of it as it was then."""
+        self._answers += 1
+        return _fields_of(transaction, snapshot, self.telling, self._answers)
 
     def last_words(self, transaction: Transaction) -> list[Letter]:
         return [self.letter(transaction)]
 
 
-def fields_of(transaction: Transaction, snapshot: Snapshot) -> dict[str, Any]:
+def _fields_of(transaction: Transaction, snapshot: Snapshot, telling: Telling, turn: int) -> dict[str, Any]:
     """What a status answer or a notification says of it."""
     return {
         "order_id": transaction.order_id,
@@ -180,7 +208,13 @@ def fields_of(transaction: Transaction, snapshot: Snapshot) -> dict[str, Any]:
         "status": snapshot.word.value,
         "amount_minor": snapshot.minor,
         "method": transaction.method,
-        "refunds": snapshot.refunds,
-        "refunded": snapshot.refunded(),
+        "taken_at": _taken_at(transaction),
         "charged_back": snapshot.charged_back,
+        "waiting": (),
+        **given_back(snapshot, telling, turn),
     }
+
+
+def _taken_at(transaction: Transaction) -> float | None:
+    """When its money came."""
+    return next((since for since, snapshot in transaction.log if snapshot.word in MONEY), None)

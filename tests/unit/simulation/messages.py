@@ -1,11 +1,13 @@
 """Notifications on their way: dropped, repeated, delayed, reordered, forged; sent again until they are answered 2xx."""
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 
 import attrs
 
 from payments_core.errors import PaymentsError
+from unit.simulation.bank import MANUAL, signed_by_hand
 from unit.simulation.far_side import FarSide, Letter, Transaction
 from unit.simulation.ledger import Ledger
 from unit.simulation.network import PROVIDER, sign
@@ -32,7 +34,9 @@ class Post:
 
 def headers_of(letter: Letter, at: float) -> dict[str, str]:
     """The headers of one delivery of this letter, made at this time."""
-    return {"signature": sign(letter.body)} if letter.provider == PROVIDER else signed_at(letter.body, at)
+    if letter.provider == PROVIDER:
+        return {"signature": sign(letter.body)}
+    return signed_by_hand(letter.body) if letter.provider == MANUAL else signed_at(letter.body, at)
 
 
 class Messenger:
@@ -51,17 +55,25 @@ class Messenger:
         for _ in range(1 + (self.random.random() < self.post.repeated) * self.random.randrange(1, 3)):
             delayed = self.random.random() < self.post.delayed
             self.world.actor(
-                self._deliver(letter, self.random.uniform(1, 7200) if delayed else self.random.uniform(0.1, 2))
+                self.deliver(letter, self.random.uniform(1, 7200) if delayed else self.random.uniform(0.1, 2))
             )
 
-    def tell_at_last(self, ledger: FarSide, transaction: Transaction) -> None:
+    async def tell_at_last(self, ledger: FarSide, transaction: Transaction) -> None:
         """The last word about it is told surely, unless it was told and acknowledged before.
 
         That one message of a gateway's last change arrives is what the law of convergence assumes; it assumes no more.
         """
-        for letter in ledger.last_words(transaction):
-            if letter.body not in self.acknowledged:
-                self.world.actor(self._deliver(letter, self.random.uniform(1, 60)))
+        await self.make_known(ledger.last_words(transaction))
+
+    async def make_known(self, letters: Sequence[Letter]) -> None:
+        """Each of these is told, unless it was told and acknowledged before."""
+        told = [
+            self.world.actor(self.deliver(letter, self.random.uniform(1, 60)))
+            for letter in letters
+            if letter.body not in self.acknowledged
+        ]
+        for one in told:
+            await one
 
     def forge(self, ledger: Ledger, transaction: Transaction, status: str) -> None:
         """Somebody rewrote the status, which nobody signs, under a true signature.
@@ -71,15 +83,17 @@ class Messenger:
         """
         self.world.say(f"forged: {transaction.transaction_id} is {status}")
         letter = ledger.letter(transaction, status=status, forged=True)
-        self.world.actor(self._deliver(letter, 0.1, genuine=False))
+        self.world.actor(self.deliver(letter, 0.1, genuine=False))
 
-    async def _deliver(self, letter: Letter, after_s: float, *, genuine: bool = True) -> None:
+    async def deliver(self, letter: Letter, after_s: float, *, genuine: bool = True) -> None:
+        """It arrives after so many seconds, and again until it is acknowledged or given up."""
         await asyncio.sleep(after_s)
         for pause in (*_RETRY_AFTER_S, None):
             if await self._is_acknowledged(letter):
                 if genuine:  # the gateway may have to say the very same later
                     self.acknowledged.add(letter.body)
-                if letter.body not in self.world.store.committed.bodies:
+                is_kept_once = letter.provider == MANUAL  # another word about the same booking is not
+                if letter.body not in self.world.store.committed.bodies and not is_kept_once:
                     self.world.complain(f"answered 2xx and not stored: {letter.body!r}")
                 return
             if pause is not None:

@@ -17,15 +17,16 @@ import attrs
 
 from payments_core.errors import GatewayTimeout, GatewayUnavailable, MalformedNotification, NotAuthentic
 from payments_core.money import Money
-from payments_core.observations import Observation, RefundNews, RefundReport, Unknown
+from payments_core.observations import Observation, Unknown
 from payments_core.orders import Order
 from payments_core.payment import Attempt, Refund
 from payments_core.policy import GatewayTraits
 from payments_core.ports import CaptureReply, Foreign, Genuine, PageClosing, PageReply, RefundReply
 from payments_core.states import Signal
 from unit.simulation.far_side import FarSide
-from unit.simulation.ledger import PROVIDER, Ledger, fields_of
+from unit.simulation.ledger import PROVIDER, Ledger
 from unit.simulation.loop import PROCESS
+from unit.simulation.telling import refunds_in
 
 __all__ = ["BEGAN", "PROVIDER", "Openings", "SimulatedGateway", "Weather", "Wire", "seconds", "sign"]
 
@@ -186,7 +187,7 @@ class SimulatedGateway:
 
     async def _look(self, reference: str) -> Observation | None:
         seen = await self.wire.call("read", lambda: self.ledger.read(reference, self.wire.lag_s()))
-        return observe(fields_of(*seen)) if seen else None
+        return observe(self.ledger.shown(*seen)) if seen else None
 
     async def cancel(self, transaction_id: str) -> None:
         """Cancel a transaction."""
@@ -216,12 +217,10 @@ def sign(body: bytes) -> str:
     return hmac.new(_SECRET, body, sha256).hexdigest()
 
 
-def observe(fields: Mapping[str, Any]) -> Observation:
+def observe(fields: dict[str, Any]) -> Observation:
     """The same in our words."""
     word, method = fields["status"], fields["method"]
-    refunds = (
-        RefundReport(key, Money.of(minor, _CURRENCY), RefundNews(news)) for key, minor, news in fields["refunds"]
-    )
+    refunded, refunds = refunds_in(fields)
     return Observation(
         provider=PROVIDER,
         provider_order_id=fields["order_id"],
@@ -229,9 +228,10 @@ def observe(fields: Mapping[str, Any]) -> Observation:
         meaning=Signal(word) if word in Signal._value2member_map_ else Unknown(word),
         amount=Money.of(fields["amount_minor"], _CURRENCY),
         method=method,
+        occurred_at=None if (taken_at := fields["taken_at"]) is None else BEGAN + timedelta(seconds=taken_at),
         ends_page=word in ("expired", "cancelled") and method != "card",
-        refunded=Money.of(fields["refunded"], _CURRENCY),
-        refunds=tuple(refunds),
+        refunded=refunded,
+        refunds=refunds,
         charged_back=Money.of(fields["charged_back"], _CURRENCY),
     )
 

@@ -12,7 +12,7 @@ import attrs
 from payments_core.states import Signal
 from payments_core_stripe.client import ApiRefusal, Object
 from payments_core_stripe.settings import API_VERSION
-from unit.simulation.far_side import Dispute, FarSide, Letter, Snapshot, Transaction, written
+from unit.simulation.far_side import Dispute, FarSide, Letter, Snapshot, Transaction, strangers_key, written
 from unit.simulation.stripe_objects import Session, show_charge, show_dispute, show_intent, show_refund, show_session
 
 __all__ = ["STRIPE", "Broken", "StripeLedger"]
@@ -329,7 +329,7 @@ class StripeLedger(FarSide):
                 return Signal.PENDING
 
     def _give_back(self, intent: Transaction, key: str | None, minor: int) -> Object:
-        refund = (key or f"dash-{self._id('re')}", minor, "pending" if self.refunds_wait else "confirmed")
+        refund = (key or strangers_key(self._id("re")), minor, "pending" if self.refunds_wait else "confirmed")
         self._append(intent, attrs.evolve(intent.now, refunds=(*intent.now.refunds, refund)))
         self._tell("refund.created", show_refund(intent, *refund), intent)
         self._tell("charge.refunded", show_charge(self._session_of(intent), intent, intent.now), intent)

@@ -7,7 +7,7 @@ import attrs
 
 from payments_core.states import Signal
 from payments_core_stripe.client import Object
-from unit.simulation.far_side import Dispute, Page, Snapshot, Transaction
+from unit.simulation.far_side import Dispute, Page, Snapshot, Transaction, is_strangers
 
 __all__ = ["Session", "show_charge", "show_dispute", "show_intent", "show_refund", "show_session"]
 
@@ -99,7 +99,7 @@ def show_charge(session: Session, intent: Transaction, then: Snapshot) -> Object
 
 def show_refund(intent: Transaction, key: str, minor: int, news: str) -> Object:
     """One refund; ours has our key in its metadata."""
-    ours = {} if key.startswith("dash-") else {"refund_key": key}
+    ours = {} if is_strangers(key) else {"refund_key": key}
     return {
         "id": f"re_{key}" if ours else key,
         "object": "refund",

@@ -46,9 +46,15 @@ def test_the_worlds_are_not_all_alike() -> None:
 
 
 def test_every_gateway_is_drawn_and_says_so() -> None:
-    """Midtrans, Stripe, or both in one world; the trace of a seed begins with its gateways."""
-    outcomes = [simulate(seed) for seed in range(15)]
-    assert {outcome.gateways for outcome in outcomes} == {("midtrans",), ("stripe",), ("midtrans", "stripe")}
+    """Midtrans, Stripe, or both in one world, and bank transfers; the trace of a seed begins with its gateways."""
+    outcomes = [simulate(seed) for seed in range(25)]
+    assert {outcome.gateways for outcome in outcomes} == {
+        ("midtrans",),
+        ("stripe",),
+        ("manual",),
+        ("midtrans", "stripe"),
+        ("midtrans", "manual"),
+    }
     assert all(outcome.trace[0].endswith(f"gateways: {' and '.join(outcome.gateways)}") for outcome in outcomes)
 
 

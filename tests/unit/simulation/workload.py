@@ -13,17 +13,19 @@ import attrs
 from payments_core.errors import PaymentsError
 from payments_core.money import Money
 from payments_core.pages import PageWish
-from payments_core.payment import CaseDecision, Payment
+from payments_core.payment import UNDER_WAY, Case, CaseDecision, Payment
 from payments_core.policy import GatewayTraits, LatePayment, Policy, RefundRule
-from payments_core.states import Confirm
-from unit.simulation.doings import Doings, MidtransDoings, StripeDoings
-from unit.simulation.far_side import ALIVE, Transaction
+from payments_core.states import CaseKind, Confirm
+from unit.simulation.bank import MANUAL, Bank
+from unit.simulation.doings import BankDoings, Doings, MidtransDoings, StripeDoings
+from unit.simulation.far_side import ALIVE, FarSide, Transaction
 from unit.simulation.ledger import Ledger
 from unit.simulation.messages import Messenger, Post
 from unit.simulation.network import PROVIDER, Weather
 from unit.simulation.process import ConnectionLost, Process
 from unit.simulation.store import Mood
 from unit.simulation.stripe_ledger import STRIPE, StripeLedger
+from unit.simulation.telling import Telling
 from unit.simulation.world import IDR, Parts, World
 
 __all__ = ["Plan", "Workload", "draw_plan"]
@@ -32,8 +34,12 @@ _TROUBLES = (
     "crash", "drop", "repeat", "delay", "lose", "refuse", "slow", "lag", "outage", "database", "stall", "skew", "forge",
 )  # fmt: skip
 _DEEDS = ("cancel", "refund", "capture", "review", "void", "refresh", "resolve", "replace")
-_GATEWAYS = ((PROVIDER,), (STRIPE,), (PROVIDER, STRIPE))
+_GIVING_BACK = ("refund", "refund", "resolve")
+_GATEWAYS = (*2 * ((PROVIDER,), (STRIPE,), (PROVIDER, STRIPE)), (MANUAL,), (PROVIDER, MANUAL))
+_OPERATORS = ("olga", "otto")
 _PATIENCE_S = 20.0
+_BANK_TAKES_S = (3 * 86_400.0, 10 * 86_400.0)
+"""Longer than Stripe keeps a key, and than anybody is asked about a refund."""
 
 
 @attrs.frozen
@@ -51,6 +57,14 @@ class Plan:
     subscriber: bool = False
     gateways: tuple[str, ...] = (PROVIDER,)
     """Where both are, an order changes gateways."""
+    telling: Telling = Telling.KEYS
+    """How Midtrans tells of refunds."""
+    operators: int = 1
+    """People for each order, who do not talk to each other."""
+    gives_back: bool = False
+    """Most of what happens here is that money goes back, asked for by us and by others."""
+    bank_takes_s: float = 0.0
+    """How long at most a refund waits for the buyer's bank once everything else is quiet."""
 
 
 def draw_plan(random: Random) -> Plan:
@@ -61,20 +75,27 @@ def draw_plan(random: Random) -> Plan:
     confirm = random.choice([Confirm.ALWAYS, Confirm.ALWAYS, Confirm.SIGNATURE])
     if confirm is Confirm.SIGNATURE:
         troubles -= {"forge"}
-    rules = {"card": RefundRule(timedelta(days=90)), "wallet": RefundRule(timedelta(days=45), partial=False)}
+    lasts_s = random.choice([1200.0, 7200.0, 100_000.0])
+    window = random.choice([timedelta(seconds=lasts_s / 3), timedelta(days=45)])
+    rules = {"card": RefundRule(2 * window), "wallet": RefundRule(window, partial=False)}
+    key_life = random.choice([None, timedelta(hours=2), timedelta(days=1), timedelta(days=7)])
     return Plan(
         troubles=troubles,
         deeds=deeds,
         orders=random.choice([1, 1, 2]),
         processes=random.choice([1, 2, 2, 3]),
-        lasts_s=random.choice([1200.0, 7200.0, 100_000.0]),
+        lasts_s=lasts_s,
         policy=Policy(
             expiry=timedelta(minutes=random.choice([12, 60, 1440])),
             late_payment=random.choice(list(LatePayment)),
         ),
-        traits=GatewayTraits(confirm=confirm, refunds=random.choice([None, rules])),
+        traits=GatewayTraits(confirm=confirm, refunds=random.choice([None, rules]), refund_key_life=key_life),
         gateways=random.choice(_GATEWAYS),
         subscriber=random.random() < 0.25,
+        telling=random.choice([Telling.KEYS, Telling.KEYS, *Telling]),
+        bank_takes_s=random.choice([0, 0, *_BANK_TAKES_S]),
+        gives_back=random.random() < 0.3,
+        operators=random.choice([1, 1, 2]),
     )
 
 
@@ -92,6 +113,9 @@ class Workload:
             openings.leases_hold = "skew" not in plan.troubles
         self.messenger = Messenger(self.world, Random(f"post {seed}"))
         self.calm = False
+        self.in_hand: set[tuple[str, int]] = set()
+        """Cases by payment and number whose money somebody is sending."""
+        self.last_words: list[asyncio.Task[None]] = []
         self.jumped = 0
         """Seconds by which the clocks of the service are ahead of the gateway's."""
         self.world.on_transaction.append(self._transaction_changed)
@@ -108,6 +132,7 @@ class Workload:
         world, plan, random = self.world, self.plan, self.random
         world.say(f"gateways: {' and '.join(plan.gateways)}")
         world.say(f"{sorted(plan.troubles)} {plan.deeds} {plan.processes} processes, {plan.lasts_s:.0f} s")
+        world.say(f"refunds are told {plan.telling.value}{', and many' if plan.gives_back else ''}")
         self.stock = {order: random.choice([2, 2, 12]) for order in self.orders}
         for order in self.orders:
             world.put_order(order, units=2, price=50_000, stock=self.stock[order])
@@ -117,7 +142,10 @@ class Workload:
         for order in self.orders:
             for _ in range(random.choice([1, 1, 2, 3])):
                 world.actor(self._buyer(order, random.choice([2, 4, 6])))
-            world.actor(self._operator(order))
+            for who in _OPERATORS[: plan.operators]:
+                world.actor(self._operator(order, who))
+        if plan.gives_back:
+            world.actor(self._clerk())
         world.actor(self._fate())
 
     def calm_down(self) -> None:
@@ -138,11 +166,18 @@ class Workload:
             self._start_process()
 
     def tell_the_rest(self) -> None:
-        """The gateway has the last word about everything, once."""
+        """The gateway has the last word about everything, once; about a refund when the bank has decided it."""
         for name, ledger in self.world.ledgers.items():
             for transaction in [*ledger.transactions.values()]:
-                self.doings[name].settle(transaction)
-                self.messenger.tell_at_last(ledger, transaction)
+                self.last_words.append(self.world.actor(self._last_words(name, ledger, transaction)))
+        if self.world.bank is not None:
+            self.last_words.append(self.world.actor(self.messenger.make_known(self.world.bank.letters())))
+
+    async def _last_words(self, name: str, ledger: FarSide, transaction: Transaction) -> None:
+        if transaction.waits:
+            await asyncio.sleep(self.plan.bank_takes_s * self.random.random())
+            self.doings[name].settle(transaction)
+        await self.messenger.tell_at_last(ledger, transaction)
 
     def _start_process(self) -> None:
         skewed = not self.calm and "skew" in self.plan.troubles
@@ -184,7 +219,7 @@ class Workload:
             )
             ledger.refuse_operations = rate("refuse", 0, 0, 1) > 0
             ledger.refuse_pages = rate("refuse", 0, 0, 0, 1) > 0
-            ledger.refunds_wait = self.random.random() < 0.3
+            ledger.refunds_wait = self.random.random() < (0.6 if self.plan.gives_back else 0.3)
             if isinstance(ledger, StripeLedger) and "lose" in self.plan.troubles:
                 ledger.fails_inside = self.random.choice(["", "", "", "done", "undone"])
             if weather.unreachable:
@@ -238,9 +273,15 @@ class Workload:
         ledger = self.world.ledgers[name]
         if isinstance(ledger, StripeLedger):
             return StripeDoings(ledger, self.world, self.random)
+        if isinstance(ledger, Bank):
+            return BankDoings(ledger, self.world, self.random, self.messenger)
         assert isinstance(ledger, Ledger)
+        ledger.telling = self.plan.telling
+        if self.plan.traits.refund_key_life is not None:
+            ledger.keys_kept_s = self.plan.traits.refund_key_life.total_seconds()
         midtrans = MidtransDoings(ledger, self.world, self.random, self.messenger)
         midtrans.lasts_s, midtrans.forges = self.plan.lasts_s, "forge" in self.plan.troubles
+        midtrans.keeps_money = self.plan.gives_back
         return midtrans
 
     def _transaction_changed(self, transaction: Transaction) -> None:
@@ -287,54 +328,108 @@ class Workload:
         assert page is not None
         self.doings[attempt.provider].buyer_tries(page.order_id, attempt.token or page.tokens[-1])
 
-    async def _operator(self, order: str) -> None:
-        """Does what this seed's operators do, at any time."""
-        while self.plan.deeds:
+    async def _operator(self, order: str, who: str) -> None:
+        """Does what this seed's operators do, at any time, and now and then by a screen that is old."""
+        deeds = (*self.plan.deeds, *(_GIVING_BACK if self.plan.gives_back else ()))
+        while deeds:
             await asyncio.sleep(self._now_and_then() + self.plan.lasts_s / 50)
             payment = self.world.payment_of(order)
             if self.calm:
                 return
-            deed = self.random.choice(self.plan.deeds)
+            deed = self.random.choice(deeds)
             if deed == "cancel" and self.random.random() < 0.3:
                 await self._ask(
                     lambda p: p.service.cancel_order(order, actor="shop") if p.service.cancel_order else _nothing()
                 )
             elif payment is not None:
-                await self._operate(deed, payment)
+                if self.random.random() < 0.3:
+                    await asyncio.sleep(self._now_and_then())
+                await self._operate(deed, payment, who)
 
-    async def _operate(self, deed: str, payment: Payment) -> None:
+    async def _clerk(self) -> None:
+        """Gives money back in a gateway's dashboard, now and then, and tells nobody."""
+        while not self.calm:
+            await asyncio.sleep(self._now_and_then() + self.plan.lasts_s / 20)
+            taken = [(d, t) for d in self.doings.values() for t in d.ledger.transactions.values() if t.left_minor > 0]
+            if taken and not self.calm and self.random.random() < 0.5:
+                doings, transaction = self.random.choice(taken)
+                whole = transaction.now.minor
+                minor = self.random.choice([*self._asked_back(transaction), *(whole // n for n in (1, 3, 4))])
+                doings.ledger.dashboard_refund(transaction.transaction_id, minor)
+
+    def _asked_back(self, transaction: Transaction) -> list[int]:
+        """What we have asked for and not heard the end of: somebody may be tired of waiting."""
+        payments = self.world.store.committed.payments.values()
+        refunds = (r for p in payments for r in p.refunds if r.transaction_id == transaction.transaction_id)
+        return [refund.amount.amount_minor for refund in refunds if refund.state in UNDER_WAY]
+
+    async def _operate(self, deed: str, payment: Payment, who: str) -> None:
         name, random = payment.payment_id, self.random
         match deed:
             case "refund":
                 part = random.choice([None, payment.amount.amount_minor, payment.amount.amount_minor // 3, 1])
                 money = None if part is None else Money(part, IDR)
-                asked_as = f"request {random.randrange(6)}"
-                await self._ask(lambda p: p.service.refund(name, money, None, actor="olga", asked_as=asked_as))
+                asked_as = f"{who} {random.randrange(6)}"
+                await self._ask(lambda p: p.service.refund(name, money, None, actor=who, asked_as=asked_as))
             case "capture":
                 part = random.choice([None, payment.amount.amount_minor // 2])
                 money = None if part is None else Money(part, IDR)
-                await self._ask(lambda p: p.service.operate.capture(name, money, actor="olga"))
+                await self._ask(lambda p: p.service.operate.capture(name, money, actor=who))
             case "review":
                 approve = random.random() < 0.6
                 await self._ask(
-                    lambda p: (p.service.operate.approve if approve else p.service.operate.deny)(name, actor="olga")
+                    lambda p: (p.service.operate.approve if approve else p.service.operate.deny)(name, actor=who)
                 )
             case "void":
-                await self._ask(lambda p: p.service.operate.cancel(name, actor="olga"))
+                await self._ask(lambda p: p.service.operate.cancel(name, actor=who))
             case "refresh":
-                await self._ask(lambda p: p.service.refresh(name, actor="olga"))
+                await self._ask(lambda p: p.service.refresh(name, actor=who))
             case "resolve" if payment.open_cases:
-                case = random.choice(payment.open_cases).number
-                decision = random.choice(list(CaseDecision))
-                await self._ask(lambda p: p.service.operate.resolve(name, case, decision, "because", actor="olga"))
+                case = random.choice(payment.open_cases)
+                if case.kind is CaseKind.RETURN_BY_HAND and random.random() < 0.7:
+                    await self._send_by_hand(payment, case, who)
+                    return
+                people = _OPERATORS if random.random() < 0.2 else (who,)
+                choice = list(CaseDecision)
+                await asyncio.gather(*[self._decide(name, case, random.choice(choice), p) for p in people])
             case _:
                 pass
+
+    async def _decide(self, payment_id: str, case: Case, decision: CaseDecision, who: str) -> object | None:
+        """Nobody decides what another has in his hands."""
+        if (payment_id, case.number) in self.in_hand:
+            return None
+        return await self._ask(
+            lambda p: p.service.operate.resolve(payment_id, case.number, decision, "because", actor=who)
+        )
+
+    async def _send_by_hand(self, payment: Payment, case: Case, who: str) -> None:
+        """He sends what is left at the bank, if the case is open still, and says so some time later, until it is taken.
+
+        Of the case itself the others know that he has it; of the money they may decide in every other case about it.
+        """
+        now, mine = self.world.payment_of(payment.order_id), (payment.payment_id, case.number)
+        charge = now.charge(case.transaction_id or "") if now is not None else None
+        if now is None or charge is None or not now.cases[case.number - 1].is_open or mine in self.in_hand:
+            return
+        self.in_hand.add(mine)
+        self.world.by_hand[charge.transaction_id] += max(0, charge.left_minor)
+        self.world.say(f"{who} sends {charge.left_minor} of {charge.transaction_id} by hand")
+        self.world.actor(self._say_it_was_sent(payment.payment_id, case, who))
+
+    async def _say_it_was_sent(self, payment_id: str, case: Case, who: str) -> None:
+        while self.world.store.committed.payments[payment_id].cases[case.number - 1].is_open:
+            await asyncio.sleep(1 + self.random.choice([60, 600, self.plan.lasts_s / 3]) * self.random.random())
+            await self._ask(
+                lambda p: p.service.operate.resolve(payment_id, case.number, CaseDecision.RETURN, "sent", actor=who)
+            )
 
     @property
     def is_quiet(self) -> bool:
         """Nothing is due, and nothing at the gateway will change by itself."""
         alive = any(t.now.word in ALIVE for t in self.world.transactions.values())
-        return self.world.store.next_due() is None and not alive
+        told = all(task.done() for task in self.last_words)
+        return self.world.store.next_due() is None and told and not alive
 
 
 async def _nothing() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import Context
@@ -21,6 +22,7 @@ from payments_core.ports import Gateway
 from payments_core.service import PaymentService
 from payments_core.status import status
 from payments_core_memory import SequentialIds
+from unit.simulation.bank import MANUAL, Bank, SimulatedManual
 from unit.simulation.far_side import FarSide, Page, Transaction
 from unit.simulation.ledger import Ledger
 from unit.simulation.loop import SimulatedLoop
@@ -63,6 +65,9 @@ class World:
         self.loop = SimulatedLoop(random and Random(random.random()))
         self.store = self.parts.store(Random(self.random.random()))
         self.ledgers: dict[str, FarSide] = {}
+        self.bank: Bank | None = None
+        self.by_hand = Counter[str]()
+        """What people sent back by other means, by transaction; they have said so, or will."""
         self.wires: dict[str, Wire] = {}
         self.openings: list[Openings] = []
         self.gateways = {name: self._gateway(name, traits) for name in gateways}
@@ -93,6 +98,10 @@ class World:
             self.ledgers[name] = midtrans
             self.openings.append(Openings(midtrans))
             return SimulatedGateway(midtrans, wire, self.openings[-1], traits)
+        if name == MANUAL:
+            bank = self.ledgers[name] = self.bank = Bank(self.loop.time, self._transaction_changed)
+            self.openings.append(Openings(bank))
+            return SimulatedManual(bank, self.store, self.openings[-1])
         stripe = StripeLedger(self.loop.time, self._transaction_changed, began=BEGAN.timestamp())
         self.ledgers[name] = stripe
         self.openings.append(Openings(stripe))
@@ -103,6 +112,10 @@ class World:
     def transactions(self) -> dict[str, Transaction]:
         """Every transaction at every gateway."""
         return {name: t for ledger in self.ledgers.values() for name, t in ledger.transactions.items()}
+
+    def ledger_of(self, transaction: Transaction) -> FarSide:
+        """The gateway that has this transaction."""
+        return next(far for far in self.ledgers.values() if transaction.transaction_id in far.transactions)
 
     def page(self, attempt: Attempt) -> Page | None:
         """The page of this attempt at its gateway."""
