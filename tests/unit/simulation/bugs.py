@@ -19,7 +19,9 @@ from payments_core.ports import Change, Kept, Notification, NotificationKey, Ord
 from payments_core.states import CaseKind, ChargeState, Move
 from payments_core.use_cases import apply_reading, close, receive_notification, return_money, saving, sweep
 from payments_core_app.batcher import Batcher
+from unit.simulation.network import PROVIDER
 from unit.simulation.store import SimulatedStore, _UnitInbox, _UnitOrders, _UnitPayments
+from unit.simulation.workload import Plan
 from unit.simulation.world import Parts
 
 __all__ = ["BUGS", "Bug"]
@@ -33,6 +35,8 @@ class Bug:
 
     name: str
     plant: Plant
+    where: Callable[[Plan], bool] = lambda _plan: True
+    """The worlds it can show in at all: the others are not lived through to look for it."""
 
 
 BUGS: list[Bug] = []
@@ -42,6 +46,16 @@ def bug(plant: Plant) -> Plant:
     """Adds it to the list."""
     BUGS.append(Bug(plant.__name__, plant))
     return plant
+
+
+def bug_where(where: Callable[[Plan], bool]) -> Callable[[Plant], Plant]:
+    """Adds it to the list, of bugs that not every world can show."""
+
+    def add(plant: Plant) -> Plant:
+        BUGS.append(Bug(plant.__name__, plant, where))
+        return plant
+
+    return add
 
 
 # ── the store and its transactions ────────────────────────────────────────────────────────────────────────────────────
@@ -65,7 +79,7 @@ def no_version_check_and_no_lock(_patch: pytest.MonkeyPatch) -> Parts:
     return Parts(store=Store)
 
 
-@bug
+@bug_where(lambda plan: "repeat" in plan.troubles)
 def no_dedupe(_patch: pytest.MonkeyPatch) -> Parts:
     """Every delivery is taken for the first."""
 
@@ -180,7 +194,7 @@ def question_in_flight_joined(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(apply_reading, "still_wants", lambda *_: False)
 
 
-@bug
+@bug_where(lambda plan: "lag" in plan.troubles and PROVIDER in plan.gateways)
 def recheck_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A surprising answer is not asked about once more after the lag."""
     patch.setattr(decide, "_recheck", lambda charge, _at: charge)

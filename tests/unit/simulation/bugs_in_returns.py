@@ -18,6 +18,7 @@ from payments_core.returns import refund_unanswered
 from payments_core.use_cases import receive_notification, return_money
 from payments_core.use_cases.return_money import ReturnMoney
 from payments_core_manual import Transfer
+from unit.simulation.bank import MANUAL
 from unit.simulation.bugs import Bug
 
 __all__ = ["BUGS_IN_RETURNS"]
@@ -28,8 +29,14 @@ observe: Any = import_module("payments_core_midtrans.observe")
 
 
 def bug(plant: Any) -> Any:
-    """Adds it to the list."""
-    BUGS_IN_RETURNS.append(Bug(plant.__name__, plant))
+    """Adds it to the list, of worlds where most of what happens is that money goes back."""
+    BUGS_IN_RETURNS.append(Bug(plant.__name__, plant, lambda plan: plan.gives_back))
+    return plant
+
+
+def bug_at_the_bank(plant: Any) -> Any:
+    """Adds it to the list, of worlds with transfers."""
+    BUGS_IN_RETURNS.append(Bug(plant.__name__, plant, lambda plan: MANUAL in plan.gateways))
     return plant
 
 
@@ -149,13 +156,13 @@ def outcome_unknown_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 # ── bookings on a bank statement ──────────────────────────────────────────────────────────────────────────────────────
-@bug
+@bug_at_the_bank
 def booking_counts_for_each_order_it_is_said_of(patch: pytest.MonkeyPatch) -> None:
     """Its name holds the reference of the page, so one line of the statement pays every order."""
     patch.setattr(Transfer, "booking", property(lambda transfer: transfer.transaction_id))
 
 
-@bug
+@bug_at_the_bank
 def booking_said_again_counts_again(patch: pytest.MonkeyPatch) -> None:
     """Another person's word about it is another message, on whichever page of the order."""
     patch.setattr(Transfer, "booking", property(lambda transfer: transfer.to_bytes().hex()))
@@ -166,7 +173,7 @@ def _named_by_all_of_it(transfer: Transfer) -> str:
     return f"{transfer.provider_order_id}.{sha256(transfer.to_bytes()).hexdigest()[:24]}"
 
 
-@bug
+@bug_at_the_bank
 def dead_page_takes_no_transfer(patch: pytest.MonkeyPatch) -> None:
     """A transfer for a page that is over is nobody's, because no page waits for it."""
     attempt_of = decide.attempt_of

@@ -28,7 +28,7 @@ from unit.simulation.stripe_ledger import STRIPE, StripeLedger
 from unit.simulation.telling import Telling
 from unit.simulation.world import IDR, Parts, World
 
-__all__ = ["Plan", "Workload", "draw_plan"]
+__all__ = ["Plan", "Workload", "draw_plan", "plan_of"]
 
 _TROUBLES = (
     "crash", "drop", "repeat", "delay", "lose", "refuse", "slow", "lag", "outage", "database", "stall", "skew", "forge",
@@ -99,13 +99,16 @@ def draw_plan(random: Random) -> Plan:
     )
 
 
+def plan_of(seed: int | str) -> Plan:
+    """What the world of this seed is like; drawn in no time."""
+    return draw_plan(Random(f"plan {seed}"))
+
+
 class Workload:
     """The actors of one world."""
 
     def __init__(self, seed: int | str, parts: Parts | None = None) -> None:
-        self.random = Random(f"plan {seed}")
-        self.plan = draw_plan(self.random)
-        plan = self.plan
+        plan = self.plan = plan_of(seed)
         self.world = World(Random(f"world {seed}"), plan.policy, plan.traits, parts, plan.gateways)
         if plan.subscriber:
             self.world.subscribe()
