@@ -364,13 +364,15 @@ def _count(payment: Payment, transaction_id: str) -> Payment:
 def return_late_money(payment: Payment, now: datetime) -> Payment:
     """The payment with a return begun for every late or surplus charge that has none, because the policy says so.
 
+    Not for surplus money that pays the order since: goods go out for it, and what becomes of its case a person says.
     Not again for money that came back once, nor where the gateway refused it, whatever was decided about that since:
     why it did is for a person to find, and the next refund would be refused like the last.
     """
     in_vain = (CaseKind.REFUND_RETURNED, CaseKind.RETURN_BY_HAND)
     failed = {case.transaction_id for case in payment.cases if case.kind in in_vain}
     for case in payment.open_cases:
-        late = case.kind in (CaseKind.LATE_PAYMENT, CaseKind.SURPLUS_PAYMENT)
+        surplus = case.kind is CaseKind.SURPLUS_PAYMENT and case.transaction_id != payment.paid_by
+        late = surplus or case.kind is CaseKind.LATE_PAYMENT
         if late and case.transaction_id is not None and case.transaction_id not in failed:
             payment = begin_return(payment, case, by="policy", note=None, now=now)
     return payment

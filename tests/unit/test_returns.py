@@ -510,6 +510,14 @@ def test_the_policy_decides_no_case_twice_and_none_without_money() -> None:
         assert return_late_money(payment, LATER) == payment
 
 
+def test_the_policy_does_not_return_surplus_money_that_pays_the_order_since() -> None:
+    """The other payment was reversed, and the goods go out for this one."""
+    case_of_before = case(CaseKind.SURPLUS_PAYMENT, transaction_id="tx")
+    assert return_late_money(with_cases(PAID, case_of_before), LATER) == with_cases(PAID, case_of_before)
+    without_goods = with_cases(PAID, case(CaseKind.LATE_PAYMENT, transaction_id="tx"))
+    assert return_late_money(without_goods, LATER).refunds
+
+
 @pytest.mark.parametrize("kind", [CaseKind.REFUND_RETURNED, CaseKind.RETURN_BY_HAND])
 @pytest.mark.parametrize("decision", [None, CaseDecision.DISMISS])
 def test_the_policy_does_not_return_again_what_was_returned_in_vain(
