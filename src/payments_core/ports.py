@@ -356,6 +356,7 @@ class Inbox(Protocol):
     async def put(self, kept: Sequence[Kept]) -> None:
         """The fresh ones stored as they are; of the others verdict, reason, asked, tries, times and check_at.
 
+        And the bytes and the transaction of one that `says` something: it was nobody's, and was said anew.
         A fresh one that another transaction stored meanwhile, which is possible only where no payment's lock is held
         for both, stays as that one left it, and is counted.
         """

@@ -157,6 +157,18 @@ async def test_a_booking_said_for_a_page_that_never_was_still_pays(shop: Shop, o
     assert status(shop.of(order_id)).value == "success"
 
 
+async def test_a_booking_whose_right_word_tells_another_amount_is_a_case_and_asked_about_once(shop: Shop) -> None:
+    """The slip's bytes are those of no page: were they kept, no reading would ever show the money."""
+    page = await shop.page()
+    assert (await shop.confirm(f"{page.rpartition('-')[0]}-9p")).verdict is Verdict.UNMATCHED
+    await shop.confirm(page, amount=rupiah(99_999))
+    assert (shop.cases, [charge.captured_minor for charge in shop.payment.charges]) == (
+        ["amount_mismatch"],
+        [9_999_900],
+    )
+    assert [kept.check_at for kept in shop.store.inbox.rows.values()] == [None]
+
+
 @pytest.mark.parametrize("amount", [ASKED, rupiah(99_999)])
 async def test_a_booking_an_earlier_version_stored_is_known_on_its_page(shop: Shop, amount: Money) -> None:
     """Its row has another name; its charge has the same. What is said of it now opens no case either."""

@@ -40,9 +40,9 @@ _WAITING = Statement(
     .order_by(*_KEY)
     .with_for_update()
 )
-_UPDATE = update_by(
-    table, {name: name for name in _KEY_NAMES}, ["verdict", "reason", "asked", "tries", "times", "check_at"]
-)
+_BY_KEY = {name: name for name in _KEY_NAMES}
+_JUDGED = ["verdict", "reason", "asked", "tries", "times", "check_at"]
+_UPDATE, _SAY_ANEW = update_by(table, _BY_KEY, _JUDGED), update_by(table, _BY_KEY, [*_JUDGED, "transaction_id", "body"])
 
 
 class SqlInbox:
@@ -55,8 +55,10 @@ class SqlInbox:
     async def put(self, kept: Sequence[Kept]) -> None:
         """The fresh ones stored, the others as they stand now; rows are written in the order of their keys."""
         rows = sorted(kept, key=lambda item: _sort_key(item.notification.key))
+        known = [item for item in rows if not item.fresh]
         self._session.write_later(_NEW, [_new_row(item) for item in rows if item.fresh])
-        self._session.write_later(_UPDATE, [_update_row(item) for item in rows if not item.fresh])
+        self._session.write_later(_UPDATE, [_update_row(item) for item in known if item.notification.says is None])
+        self._session.write_later(_SAY_ANEW, [_new_row(item) for item in known if item.notification.says is not None])
 
     async def waiting(self, payment_ids: Collection[str], transaction_ids: Collection[str]) -> list[Kept]:
         """The hints that wait for an answer, oldest first, locked in the order of their keys."""

@@ -239,7 +239,7 @@ class Write:
         if not self.where:
             names, given = ", ".join(f'"{name}"' for name, _ in self.columns), ", ".join(map(_given, self.columns))
             return f"INSERT INTO {self.table.name} ({names}) SELECT {given} FROM {rows} {self._end()}"
-        sets = ", ".join(f'"{name}" = r."{name}"' for name in self.sets)
+        sets = ", ".join(f'"{name}" = {_given((name, kind))}' for name, kind in self.columns if name in self.sets)
         where = " AND ".join(f'{self.table.name}."{column}" = r."{name}"' for column, name in self.where)
         return f"UPDATE {self.table.name} SET {sets} FROM {rows} WHERE {where} {self._end()}"
 

@@ -23,6 +23,7 @@ from payments_core.decide import Verdict
 from payments_core.errors import StaleWrite
 from payments_core.facts import Event
 from payments_core.identity import provider_order_id
+from payments_core.observations import Observation
 from payments_core.payment import AttemptState, Case, CaseDecision, Charge, ChargeDue, Payment, Refund, RefundState
 from payments_core.ports import (
     Change,
@@ -35,7 +36,7 @@ from payments_core.ports import (
     PaymentFilter,
     Store,
 )
-from payments_core.states import CaseKind, ChargeState
+from payments_core.states import CaseKind, ChargeState, Signal
 from payments_core.status import PaymentStatus
 from payments_core.testing.full import bare, full_payment
 from payments_core.testing.order_books import Shopkeeper
@@ -357,6 +358,18 @@ class StoreContract:
                 waiting = await uow.inbox.waiting([FIRST], [])
             assert loaded == locked == [attrs.evolve(wanted, fresh=False)]
             assert waiting == ([] if wanted is ended else loaded)
+
+    async def test_what_was_nobodys_and_is_said_anew_takes_the_place_of_what_was_said(self, store: Store) -> None:
+        """A slip in a reference is corrected under the same name; the right bytes are the ones that are asked for."""
+        slip = notification(1)
+        await self.put(store, [arrived(slip, Verdict.UNMATCHED)])
+        says = Observation(provider="midtrans", provider_order_id=None, transaction_id="tx-2", meaning=Signal.SETTLED)
+        anew = attrs.evolve(slip, body=b'{"right": 1}', transaction_id="tx-2", says=says)
+        await self.put(store, [attrs.evolve(arrived(anew, Verdict.APPLIED, times=2), fresh=False)])
+        async with store.transaction() as uow:
+            (found,) = await uow.inbox.load([slip.key])
+        assert (found.notification.body, found.notification.transaction_id) == (b'{"right": 1}', "tx-2")
+        assert (found.verdict, found.times, found.notification.received_at) == (Verdict.APPLIED, 2, slip.received_at)
 
     async def test_a_verdict_is_kept_and_waiting_hints_are_found_by_transaction(self, store: Store) -> None:
         """One answer of the gateway serves every hint of its transaction that waits."""

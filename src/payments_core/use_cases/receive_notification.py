@@ -294,8 +294,9 @@ def _arrived(notification: Notification, known: Kept | None, times: int) -> Kept
         return Kept(notification=notification, verdict=Verdict.STALE, times=times, fresh=True)
     stored = known.notification
     if known.verdict is Verdict.UNMATCHED:
-        # A booking is one message whatever page it is said of: after a slip in the reference, the last word counts.
-        stored = evolve(stored, says=notification.says)
+        # A booking is one message whatever page it is said of: after a slip in the reference, the last word counts, and
+        # is the one that is kept, because a reading of our own notifications has to show it.
+        stored = evolve(notification, received_at=stored.received_at)
     return evolve(known, notification=stored, times=known.times + times)
 
 
