@@ -169,6 +169,17 @@ async def test_a_booking_whose_right_word_tells_another_amount_is_a_case_and_ask
     assert [kept.check_at for kept in shop.store.inbox.rows.values()] == [None]
 
 
+@pytest.mark.parametrize("slip_first", [True, False])
+async def test_a_slip_and_the_right_word_that_arrive_together_are_two_words(shop: Shop, slip_first: bool) -> None:
+    """They have one name; whichever comes first, the money counts, once."""
+    page = await shop.page()
+    pages = sorted([page, f"{page.rpartition('-')[0]}-9p"], reverse=slip_first)
+    answers = await shop.take(*map(shop.said, pages), shop.said(page))
+    verdicts = ["unmatched", "applied"] if slip_first else ["applied", "duplicate"]
+    assert [answer.verdict.value for answer in answers] == [*verdicts, "duplicate"]
+    assert (shop.status.value, shop.cases, len(shop.payment.charges)) == ("success", [], 1)
+
+
 @pytest.mark.parametrize("amount", [ASKED, rupiah(99_999)])
 async def test_a_booking_an_earlier_version_stored_is_known_on_its_page(shop: Shop, amount: Money) -> None:
     """Its row has another name; its charge has the same. What is said of it now opens no case either."""

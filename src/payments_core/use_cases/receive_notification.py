@@ -100,9 +100,20 @@ class ReceiveNotification:
         )
 
     async def accept(self, batch: Sequence[Notification]) -> list[Accepted | StorageError]:
-        """What became of each delivery, in the order given; a StorageError means: not stored, send it again."""
-        answers = await together_or_each(self._accept_together, batch, self.clock)
-        return [_or_again(notification, answer) for notification, answer in zip(batch, answers, strict=True)]
+        """What became of each delivery, in the order given; a StorageError means: not stored, send it again.
+
+        What is known by a name and said once more in other words is decided on after what was said first.
+        """
+        answers: dict[int, Accepted | StorageError] = {}
+        left = [*enumerate(batch)]
+        while left:
+            said = {notification.key: notification.body for _, notification in reversed(left)}
+            now = [(at, notification) for at, notification in left if notification.body == said[notification.key]]
+            left = [(at, notification) for at, notification in left if notification.body != said[notification.key]]
+            told = await together_or_each(self._accept_together, [notification for _, notification in now], self.clock)
+            for (at, notification), answer in zip(now, told, strict=True):
+                answers[at] = _or_again(notification, answer)
+        return [answers[at] for at in range(len(batch))]
 
     async def _accept_together(self, batch: Sequence[Notification]) -> list[Accepted]:
         now = self.clock.now()

@@ -189,7 +189,8 @@ class BankDoings:
     def _another_page(self, booking: Booking) -> str:
         """Of another order, an earlier one of the same, or one that never was."""
         others = [page for page in self.ledger.pages if page != booking.page]
-        return self.random.choice(others or [booking.page])
+        never = f"{booking.page.rpartition('-')[0]}-99p"
+        return self.random.choice([*others[-3:], never])
 
     def changed(self, transaction: Transaction) -> None:
         """A booking stays what it is."""
