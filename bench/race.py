@@ -234,11 +234,11 @@ async def race(database: str, folder: Path, *, rounds: int, count: int) -> Round
                 measured = await measure(port, pgid, requests)
                 if turn:
                     results[name].append(measured)
-        await _all_paid(database, (rounds + 1) * count)
+        await all_paid(database, (rounds + 1) * count)
         return results
 
 
-async def _all_paid(database: str, count: int) -> None:
+async def all_paid(database: str, count: int) -> None:
     """What was answered is in the database, once each: a fast server that loses money is no result."""
     connection = await asyncpg.connect(database)
     paid = await connection.fetchval("SELECT count(*) FROM orders WHERE status = 'paid'")
