@@ -1,5 +1,6 @@
 """One booking on the bank statement counts once: for one order, on one of its pages, however often it is said."""
 
+from datetime import timedelta
 from hashlib import sha256
 
 import attrs
@@ -159,14 +160,16 @@ async def test_a_booking_said_for_a_page_that_never_was_still_pays(shop: Shop, o
 
 async def test_a_booking_whose_right_word_tells_another_amount_is_a_case_and_asked_about_once(shop: Shop) -> None:
     """The slip's bytes are those of no page: were they kept, no reading would ever show the money."""
-    page = await shop.page()
+    page, began = await shop.page(), shop.clock.now()
     assert (await shop.confirm(f"{page.rpartition('-')[0]}-9p")).verdict is Verdict.UNMATCHED
+    shop.clock.move(timedelta(minutes=5))
     await shop.confirm(page, amount=rupiah(99_999))
     assert (shop.cases, [charge.captured_minor for charge in shop.payment.charges]) == (
         ["amount_mismatch"],
         [9_999_900],
     )
-    assert [kept.check_at for kept in shop.store.inbox.rows.values()] == [None]
+    (kept,) = shop.store.inbox.rows.values()
+    assert (kept.check_at, kept.notification.received_at) == (None, began)
 
 
 @pytest.mark.parametrize("slip_first", [True, False])

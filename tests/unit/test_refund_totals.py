@@ -61,6 +61,8 @@ def test_one_refund_that_is_news_among_others_that_are_not_is_enough() -> None:
     known = PAID.with_refund(refund(RefundState.CONFIRMED))
     reports = (*report(RefundNews.CONFIRMED).refunds, *report(RefundNews.PENDING, "k-2").refunds)
     assert refund_news(known, says(Signal.SETTLED, refunds=reports))
+    unsaid = RefundReport("k-0", None, RefundNews.CONFIRMED)
+    assert refund_news(known, says(Signal.SETTLED, refunds=(unsaid, *reports)))
 
 
 def test_a_refund_an_answer_does_not_list_yet_is_still_wanted_also_where_its_total_is_no_news() -> None:

@@ -69,6 +69,7 @@ async def test_late_money_without_stock_is_a_case_and_goes_back_where_the_policy
     after = await save(world, before, before.with_charge(charge()), late)
     assert (after.paid_by, kinds(after), len(after.refunds)) == (None, ["late_payment"], returns)
     assert world.stock == 1
+    assert "stock.reserved" not in world.history
 
 
 async def test_money_after_a_dismissed_reversal_takes_its_stock_again(world: World) -> None:
