@@ -11,6 +11,7 @@ from payments_core.limits import LEASE, POLL_CHARGES_MAX, SWEEP_BATCH_MAX
 from payments_core.payment import AttemptState, ChargeDue
 from payments_core.ports import Due, DueKind, NotificationKey
 from payments_core.use_cases.sweep import Attend
+from payments_core_app import worker
 from unit.world import World
 
 
@@ -164,6 +165,18 @@ async def test_a_sweep_takes_one_batch_of_a_kind(world: World) -> None:
     world.clock.move(timedelta(hours=25))
     assert (await world.service.sweep.once()).done == {"orders": SWEEP_BATCH_MAX}
     assert (await world.service.sweep.once()).done == {"orders": 1}
+
+
+@pytest.mark.parametrize(("passes", "done"), [(2, 2 * SWEEP_BATCH_MAX), (3, 2 * SWEEP_BATCH_MAX + 1)])
+async def test_a_run_takes_batch_after_batch_and_has_an_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, passes: int, done: int
+) -> None:
+    """All that was due at its beginning, up to a bound: nobody watches a run of a timer."""
+    monkeypatch.setattr(worker, "_PASSES_MAX", passes)
+    for number in range(2 * SWEEP_BATCH_MAX + 1):
+        world.order(f"o-{number}", units=1, stock=2 * SWEEP_BATCH_MAX + 1)
+    world.clock.move(timedelta(hours=25))
+    assert (await worker.attend_to_all(world.service.sweep, 4)).done == {"orders": done}
 
 
 async def test_a_store_that_fails_ends_the_sweep(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

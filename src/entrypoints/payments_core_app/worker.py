@@ -23,6 +23,8 @@ _AFTER_TROUBLE_S = 5.0
 _FORGET_EVERY_S = 600.0
 _DRAIN_S = 5.0
 """A batch whose gateway hangs takes longer than anybody waits for a process to end; its rows come due again."""
+_PASSES_MAX = 1000
+"""Batches of one run, which nobody watches: fifty thousand rows of a kind; a timer comes again for the rest."""
 
 
 def several_at_once(
@@ -47,18 +49,20 @@ def several_at_once(
 async def attend_to_all(
     sweep: Sweep, at_once: int, *, kinds: Iterable[DueKind] = DueKind, told: Callable[[int], None] = lambda _: None
 ) -> SweepReport:
-    """Every row that is due at this moment was attended to once, however many they are.
+    """Every row that is due at this moment was attended to once, up to a thousand batches of each kind.
 
-    `told` hears now and then how many there were so far.
+    `told` hears now and then how many there were so far. What is beyond the bound is due still, and logged.
     Errors: StorageError.
     """
     whole, by = SweepReport(Counter(), Counter()), sweep.desk.clock.now()
-    while True:
+    for _ in range(_PASSES_MAX):
         report = await sweep.once(each=several_at_once(at_once), kinds=kinds, by=by)
         whole = SweepReport(whole.done + report.done, whole.postponed + report.postponed)
         if max((report.done + report.postponed).values(), default=0) < SWEEP_BATCH_MAX:
             return whole
         told(whole.total)
+    log.warning("sweep.more_is_due", rows=whole.total)
+    return whole
 
 
 class SweepLoop:
