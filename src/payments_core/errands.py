@@ -32,7 +32,10 @@ class ErrandTasks:
 
     def __call__(self, commands: Sequence[Command]) -> None:
         """Take these commands; returns at once."""
-        self._waiting.extend(commands[: _WAITING_MAX - len(self._waiting)])
+        room = _WAITING_MAX - len(self._waiting)
+        self._waiting.extend(commands[:room])
+        if len(commands) > room:
+            log.warning("%d errands are left to the sweep: %d wait", len(commands) - room, len(self._waiting))
         self._start_more()
 
     async def drain(self, within_s: float) -> None:

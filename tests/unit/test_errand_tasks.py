@@ -64,7 +64,9 @@ async def test_an_errand_that_fails_stops_no_other(caplog: pytest.LogCaptureFixt
     assert [(record.levelname, record.exc_info is not None) for record in ours] == [("INFO", False), ("ERROR", True)]
 
 
-async def test_what_is_too_much_is_left_to_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_too_much_is_left_to_the_sweep_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(errands, "_AT_ONCE_MAX", 1)
     monkeypatch.setattr(errands, "_WAITING_MAX", 2)
     doing = Doing()
@@ -74,6 +76,10 @@ async def test_what_is_too_much_is_left_to_the_sweep(monkeypatch: pytest.MonkeyP
     doing.gate.set()
     await doing.tasks.drain(5)
     assert doing.done == [1, 2, 3]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "1 errands are left to the sweep: 2 wait",
+        "1 errands are left to the sweep: 2 wait",
+    ]
 
 
 async def test_an_end_gives_up_what_takes_too_long_and_what_waits_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
