@@ -11,23 +11,27 @@ from payments_core.errors import StaleWrite
 from payments_core.facts import stock_fact
 from payments_core.limits import STALE_PAUSE, STALE_RETRIES_MAX
 from payments_core.orders import StockMove
-from payments_core.payment import CaseDecision, Closed, ClosedAs, Payment
+from payments_core.payment import Payment
 from payments_core.policy import LatePayment, Policy
 from payments_core.states import CaseKind
 from payments_core.testing.samples import LATER, NOW
 from payments_core.use_cases.saving import Decided, again_if_stale, save_all
 from payments_core_memory import ManualClock
-from unit.values import DEAD, PAGE, PAID, SPENT, case, charge, kinds, with_cases
+from unit.values import (
+    DISMISSED,
+    EXPIRED,
+    PAGE,
+    PAID,
+    SPENT,
+    UNPAID,
+    case,
+    charge,
+    kinds,
+    with_cases,
+)
 from unit.world import World
 
 RESERVED, CONSUMED, RELEASED = StockMove.RESERVED, StockMove.CONSUMED, StockMove.RELEASED
-UNPAID = attrs.evolve(PAID, paid_by=None, paid_at=None)
-EXPIRED = attrs.evolve(DEAD, closed=Closed(ClosedAs.EXPIRED, NOW, "deadline"))
-CANCELLED = attrs.evolve(DEAD, closed=Closed(ClosedAs.CANCELLED, NOW, "bob"))
-REVERSAL = case(CaseKind.REVERSED)
-DISMISSED = case(
-    CaseKind.REVERSED, decision=CaseDecision.DISMISS, decided_by="bob", decided_at=LATER, evidence={"stock": "released"}
-)
 
 
 # ── stock that has to be had first ────────────────────────────────────────────────────────────────────────────────────

@@ -7,20 +7,25 @@ import pytest
 
 from payments_core import Payment, order_effect, settle_stock, status, wants_stock
 from payments_core.orders import OrderStatus, StockMove
-from payments_core.payment import CaseDecision, Closed, ClosedAs
 from payments_core.ports import OrderEffect
-from payments_core.states import CaseKind
-from payments_core.testing.samples import LATER, NOW
-from unit.values import DEAD, PAGE, PAID, SPENT, WHOLE, case, charge, kinds, with_cases
+from payments_core.testing.samples import LATER
+from unit.values import (
+    CANCELLED,
+    DEAD,
+    DISMISSED,
+    EXPIRED,
+    PAGE,
+    PAID,
+    REVERSAL,
+    SPENT,
+    UNPAID,
+    WHOLE,
+    charge,
+    kinds,
+    with_cases,
+)
 
 CONSUMED, RELEASED = StockMove.CONSUMED, StockMove.RELEASED
-UNPAID = attrs.evolve(PAID, paid_by=None, paid_at=None)
-EXPIRED = attrs.evolve(DEAD, closed=Closed(ClosedAs.EXPIRED, NOW, "deadline"))
-CANCELLED = attrs.evolve(DEAD, closed=Closed(ClosedAs.CANCELLED, NOW, "bob"))
-REVERSAL = case(CaseKind.REVERSED)
-DISMISSED = case(
-    CaseKind.REVERSED, decision=CaseDecision.DISMISS, decided_by="bob", decided_at=LATER, evidence={"stock": "released"}
-)
 LATE = EXPIRED.with_charge(charge())
 RELEASED_BEFORE, PAID_AGAIN = with_cases(UNPAID, DISMISSED), with_cases(PAID, DISMISSED)
 TOMORROW = LATER + timedelta(days=1)

@@ -7,10 +7,10 @@ import pytest
 
 from payments_core import Observation, Payment, Signal
 from payments_core.limits import UNKNOWN_SCHEDULE
-from payments_core.payment import AttemptState, Case, Charge, Refund, RefundState
+from payments_core.payment import AttemptState, Case, CaseDecision, Charge, Closed, ClosedAs, Refund, RefundState
 from payments_core.states import CaseKind, ChargeState
 from payments_core.testing import samples
-from payments_core.testing.samples import NOW
+from payments_core.testing.samples import LATER, NOW
 from unit.world import rupiah
 
 PAGE = samples.payment()
@@ -77,6 +77,13 @@ DEAD = with_page(PAGE, state=AttemptState.DEAD, proof="closed")
 SPENT = with_page(PAGE, state=AttemptState.SPENT)
 HELD = PAGE.with_charge(charge(ChargeState.AUTHORIZED))
 PAID = attrs.evolve(SPENT.with_charge(charge()), paid_by="tx", paid_at=NOW)
+UNPAID = attrs.evolve(PAID, paid_by=None, paid_at=None)
+EXPIRED = attrs.evolve(DEAD, closed=Closed(ClosedAs.EXPIRED, NOW, "deadline"))
+CANCELLED = attrs.evolve(DEAD, closed=Closed(ClosedAs.CANCELLED, NOW, "bob"))
+REVERSAL = case(CaseKind.REVERSED)
+DISMISSED = case(
+    CaseKind.REVERSED, decision=CaseDecision.DISMISS, decided_by="bob", decided_at=LATER, evidence={"stock": "released"}
+)
 
 
 _OVER = sum(UNKNOWN_SCHEDULE, timedelta(0))
